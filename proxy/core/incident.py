@@ -1,0 +1,112 @@
+"""The record of a 401 or 403 that left for a client, with the exact state of the token at that instant.
+
+Records are JSON by msgspec, one line each. A record never changes; what is learned later is a `Note` under its id.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import secrets
+from typing import Final
+
+import msgspec
+
+from proxy.core.exchange import Exchange
+from proxy.core.history import TokenHistory
+from proxy.core.token import Reading, Surroundings
+
+SCHEMA: Final = 1
+"""Version of the record's shape. Fields are only added, with defaults; a change of meaning raises it."""
+
+BACKEND_BODY_LIMIT: Final = 2_048
+"""Octets of a refusing backend's body that are kept: SCIM errors and HTML titles fit, floods of it do not."""
+
+
+class Kind(enum.StrEnum):
+    """`refusal`: we said it. `backend_refusal`: the backend said it. `would_refuse`: observe mode let it pass."""
+
+    REFUSAL = "refusal"
+    BACKEND_REFUSAL = "backend_refusal"
+    WOULD_REFUSE = "would_refuse"
+
+
+class BackendAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A refusing backend's own words. Text is Latin-1, cut at 2 KiB, with any echo of the token masked."""
+
+    status: int
+    address: str
+    www_authenticate: tuple[str, ...] = ()
+    content_type: str = ""
+    server: str = ""
+    body: str = ""
+    body_truncated: bool = False
+
+
+class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`reading` is what the verdict rests on; `second_look` the primary's answer before a refusal or right after the
+    backend's; `credential_length` is in octets. `instance` names the proxy process that saw it."""
+
+    id: str
+    at: float
+    kind: Kind
+    tenant: str
+    fingerprint: str
+    reason: str
+    exchange: Exchange
+    instance: str
+    reading: Reading | None = None
+    second_look: Reading | None = None
+    surroundings: Surroundings | None = None
+    backend: BackendAnswer | None = None
+    history: TokenHistory | None = None
+    credential_length: int = 0
+    schema: int = SCHEMA
+
+
+class Note(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something learned after an incident. `name` is unique within the incident (`reread+1s`), so that a repeated
+    delivery changes nothing."""
+
+    incident: str
+    name: str
+    at: float
+    reading: Reading | None = None
+    surroundings: Surroundings | None = None
+    text: str = ""
+
+
+_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TAG_BITS: Final = 20
+
+
+def tenant_tag(tenant: str) -> str:
+    """Return the 4 base-32 characters that stand for a tenant in ids and as hash tag of its keys in the store."""
+    number = int.from_bytes(hashlib.sha256(tenant.encode()).digest()[:3]) >> 4
+    return "".join(_ALPHABET[number >> shift & 31] for shift in (15, 10, 5, 0))
+
+
+def new_id(at: float, tenant: str) -> str:
+    """Return a new incident id: 26 characters of Crockford's base 32, sortable by time.
+
+    48 bits of milliseconds, 20 bits of the tenant (so that the id alone tells where in the store it lies), 60 random bits.
+    """
+    tag = int.from_bytes(hashlib.sha256(tenant.encode()).digest()[:3]) >> 4
+    value = (int(at * 1000) & (1 << 48) - 1) << 80 | tag << 60 | secrets.randbits(60)
+    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+def tag_of(incident_id: str) -> str:
+    """Return the tenant tag within an incident id. ValueError when it is not one."""
+    time_of(incident_id)
+    return incident_id[10:14].upper()
+
+
+def time_of(incident_id: str) -> float:
+    """Return the epoch seconds in an incident id. ValueError when it is not one."""
+    if len(incident_id) != 26:
+        raise ValueError("an incident id has 26 characters")
+    value = 0
+    for character in incident_id.upper():
+        value = value << 5 | _ALPHABET.index(character)
+    return (value >> 80) / 1000
