@@ -1,0 +1,72 @@
+# Needs Python 3.11 or newer, git and make; everything else comes from the lock file, with its hashes.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# What runs without a package of the operating system. .ci/run installs those packages and runs the rest.
+EVERYWHERE := not mariadb and not doorkeeper and not redis_server and not browser and not bench
+
+.PHONY: help setup demo run test lint format bench lock wheel clean
+
+help: ## say what there is (this list)
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name says; do \
+		printf '  make %-8s %s\n' "$$name" "$$says"; done
+
+setup: $(READY) ## create .venv from the lock file
+
+demo: $(READY) ## play an incident from 401 to answer, with a sample backend; needs no server
+	@$(BIN)/scim-witness demo $(ARGS)
+
+run: $(READY) ## run the proxy in front of your backend: make run UPSTREAM=https://scim.example.com
+	@$(if $(UPSTREAM),SCIM_WITNESS_UPSTREAM__URL='$(UPSTREAM)' )$(BIN)/scim-witness run --config config/proxy.toml $(ARGS)
+
+test: $(READY) ## run the tests that need no package of the operating system: make test ARGS="-k verdict"
+	$(BIN)/python -m pytest -n 2 -m '$(EVERYWHERE)' $(ARGS)
+
+lint: $(READY) ## check style, types, layers, spelling, dead code and dependencies
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell proxy tests $(wildcard config deploy docs *.md Makefile pyproject.toml .ci)
+	$(BIN)/vulture
+	$(BIN)/deptry proxy
+
+format: $(READY) ## rewrite the code in the one format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## measure what the proxy costs a request
+	$(BIN)/python -m tests.bench $(ARGS)
+
+lock: $(READY) ## resolve the dependencies anew: make lock ARGS=--upgrade
+	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet \
+		--python-version 3.11 --all-extras --group dev pyproject.toml -o requirements.lock $(ARGS)
+
+wheel: $(READY) ## build the wheel into dist/
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+clean: ## remove .venv and everything that was built
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements.lock pyproject.toml
+	@set -e; \
+	for python in $(PYTHON) python3.13 python3.12 python3.11 python3 python; do \
+		if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
+		python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo 'Python 3.11 or newer with its venv module is needed and was not found (name one: make PYTHON=/path/to/python3.11).' >&2; \
+		exit 1; \
+	fi; \
+	if ! $(BIN)/python -c '' 2>/dev/null; then rm -rf $(VENV); $$python -m venv $(VENV); fi; \
+	echo "Setting up $(VENV) from requirements.lock (a minute the first time)" >&2; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	touch $@
