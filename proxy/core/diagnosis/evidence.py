@@ -1,0 +1,143 @@
+"""What a diagnosis may look at: one frozen value, every field optional.
+
+Whoever gathers it (the store, the re-reads, the OAuth front, the heartbeats) fills what it has; an absent field is an
+unknown, never a `no`. Times are epoch seconds of the proxy's clock unless a row's own time is meant.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from proxy.core.history import TokenHistory
+from proxy.core.incident import Incident, Note
+from proxy.core.token import Reading
+
+
+class Activity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a tenant usually does. `usual_gap` is the longest ordinary pause between two requests in seconds, learned from
+    `samples` pauses; `last_*` describe its last request before the end of the time asked about."""
+
+    last_at: float | None = None
+    last_status: int | None = None
+    last_reason: str = ""
+    last_incident: str = ""
+    usual_gap: float | None = None
+    samples: int = 0
+
+
+class ClientMemory(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the same client (user agent and address prefix) did before: its last request that carried a credential, the
+    last one that was answered well, and since when its requests carry none."""
+
+    last_with_credential: float | None = None
+    last_good: float | None = None
+    without_since: float | None = None
+
+
+class NeighbourIncident(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Incidents of one tenant and reason in the same minute, ours left out. `at` is the first of them."""
+
+    tenant: str
+    reason: str
+    at: float
+    count: int = 1
+
+
+class Death(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Another token seen to end in the same minute: `how` is deleted or revoked, `at` when that was first seen."""
+
+    fingerprint: str
+    tenant: str
+    at: float
+    how: str = "deleted"
+    application: str | None = None
+
+
+class NeighbourRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A request of another tenant near the instant at which this token was revoked. `first_use`: the first of its token."""
+
+    tenant: str
+    at: float
+    first_use: bool | None = None
+
+
+class Others(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What happened beside: incidents and deaths within a minute of this one, requests within seconds of the revocation."""
+
+    incidents: tuple[NeighbourIncident, ...] = ()
+    deaths: tuple[Death, ...] = ()
+    requests: tuple[NeighbourRequest, ...] = ()
+
+
+class BackendVerdicts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How one backend instance answered this token in the hour around the incident."""
+
+    address: str
+    accepted: int = 0
+    refused: int = 0
+    first_refused: float | None = None
+    last_refused: float | None = None
+    first_accepted: float | None = None
+    last_accepted: float | None = None
+
+
+class OauthEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call to an OAuth endpoint that passed through here; fingerprints only. `endpoint`: token, authorize, revoke,
+    introspect. `created` is the access token issued, `presented` the access token whose refresh token was presented (or
+    that was revoked). `refresh_issued` tells whether the answer held a refresh token."""
+
+    at: float
+    endpoint: str
+    status: int
+    grant_type: str = ""
+    error: str = ""
+    tenant: str = ""
+    created: str = ""
+    presented: str = ""
+    expires_in: int | None = None
+    refresh_issued: bool | None = None
+    user_agent: str = ""
+    client: str = ""
+
+
+class Coverage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """For which part of a time it is proven that the listener was up. `proven` is a share, 0 to 1; `gaps` are (from, to)."""
+
+    proven: float
+    gaps: tuple[tuple[float, float], ...] = ()
+
+
+class Absence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A question about a time in which nothing seems to have arrived, and what is known of it. `reported_at`: when the
+    customer says that it failed. `requests`: of this tenant; `others`: of everybody else."""
+
+    start: float
+    end: float
+    requests: int | None = None
+    others: int | None = None
+    reported_at: float | None = None
+
+
+class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Everything known of one incident, or (without an incident) of one silence.
+
+    `history` is the token's as known now; the one at the time is in the incident. `readings` are looks at *other*
+    sources taken for this incident. `backend_verdicts` are this token's, by instance. `addressed_tenant` is whose URL or
+    host was called. `required_scopes` are those of which the operation needs one. `grant_exists` tells whether an
+    authorization grant of the same application and owner is known (authorization-code set-up).
+    """
+
+    incident: Incident | None = None
+    notes: tuple[Note, ...] = ()
+    history: TokenHistory | None = None
+    activity: Activity | None = None
+    client: ClientMemory | None = None
+    others: Others | None = None
+    backend_verdicts: tuple[BackendVerdicts, ...] = ()
+    coverage: Coverage | None = None
+    absence: Absence | None = None
+    oauth: tuple[OauthEvent, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    addressed_tenant: str = ""
+    required_scopes: tuple[str, ...] = ()
+    grant_exists: bool | None = None

@@ -1,0 +1,133 @@
+"""Which fields pass through, and which are ours (RFC 9110 sections 5.3 and 7.6). Pure.
+
+A client's forwarding and identity fields are dropped in every spelling: a backend that trusts them trusts us, not it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from proxy.core.grammar import Fields
+from proxy.core.inbound import Inbound
+from proxy.core.outbound import Outbound
+
+_HOP_BY_HOP: Final = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
+     b"http2-settings", b"proxy-authorization", b"proxy-authenticate")
+)  # fmt: skip
+_OURS_IN_REQUEST: Final = frozenset((b"host", b"content-length", b"expect", b"via", b"forwarded"))
+_OURS_IN_ANSWER: Final = frozenset((b"content-length", b"x-incident-id"))
+_IDENTITY: Final = frozenset(
+    (b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip", b"cf-connecting-ip", b"fastly-client-ip",
+     b"x-original-url", b"x-original-uri", b"x-original-method", b"x-original-host", b"x-rewrite-url", b"x-remote-user",
+     b"remote-user", b"x-authenticated-user", b"x-authenticated-userid", b"x-user", b"x-user-id", b"x-username",
+     b"x-webauth-user", b"x-ssl-client-cert", b"x-ssl-client-verify", b"x-client-cert", b"x-proxyuser-ip", b"client-ip")
+)  # fmt: skip
+_IDENTITY_PREFIXES: Final = (b"x-forwarded-", b"x-auth-request-", b"x-envoy-", b"x-ssl-", b"ssl-client-")
+_PASS, _DROP, _VIA, _FORWARDED_FOR, _TRUSTED = range(5)
+_KINDS: dict[bytes, int] = {}
+_KINDS_LIMIT: Final = 4_096
+"""Names remembered with what becomes of them; see grammar._NAMES_LIMIT."""
+METHOD_OVERRIDES: Final = frozenset((b"x-http-method-override", b"x-http-method", b"x-method-override"))
+"""Fields by which a backend may take a request for another method than the one that was judged."""
+
+
+class Forwarding(msgspec.Struct, frozen=True):
+    """What the backend is told of the client. `host` is None to preserve the client's, `forwarded` adds X-Forwarded-For,
+    -Host and -Proto, `via` is our pseudonym (RFC 9110 section 7.6.3)."""
+
+    host: bytes | None = None
+    forwarded: bool = True
+    via: bytes = b"scim-witness"
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """Who is on the connection: `trusted` when it is one of our own proxies, `scheme` as the client used it."""
+
+    address: bytes
+    trusted: bool
+    scheme: bytes
+
+
+def request_head(request: Inbound, peer: Peer, forwarding: Forwarding, default_host: bytes) -> bytes:
+    """Write the head for the backend: same target bytes, same end-to-end fields in the same order, our own framing."""
+    host = forwarding.host or request.host or default_host
+    out = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method, request.target, host)]
+    via = b""
+    forwarded_for = b""
+    named = request.connection
+    for lower, name, value in request.fields:
+        kind = _KINDS.get(lower)
+        if kind is None:
+            kind = _kind_of(lower)
+        if kind == _PASS:
+            if not named or lower not in named:
+                out.append(b"%b: %b\r\n" % (name, value))
+        elif kind == _VIA:
+            via = b"%b, %b" % (via, value) if via else value
+        elif peer.trusted and kind == _FORWARDED_FOR:
+            forwarded_for = b"%b, %b" % (forwarded_for, value) if forwarded_for else value
+        elif peer.trusted and kind == _TRUSTED and forwarding.forwarded:
+            out.append(b"%b: %b\r\n" % (name, value))
+    out.append(b"Via: %b1.%d %b\r\n" % (via + b", " if via else b"", request.minor, forwarding.via))
+    if forwarding.forwarded:
+        out += _forwarded_lines(request, peer, forwarded_for)
+    if request.length is None:
+        out.append(b"Transfer-Encoding: chunked\r\n\r\n")
+    elif request.length or request.method in (b"POST", b"PUT", b"PATCH"):
+        out.append(b"Content-Length: %d\r\n\r\n" % request.length)
+    else:
+        out.append(b"\r\n")
+    return b"".join(out)
+
+
+def _forwarded_lines(request: Inbound, peer: Peer, forwarded_for: bytes) -> Iterable[bytes]:
+    chain = b"%b, %b" % (forwarded_for, peer.address) if forwarded_for else peer.address
+    yield b"X-Forwarded-For: %b\r\n" % chain
+    names = {lower for lower, _, _ in request.fields} if peer.trusted else ()
+    if b"x-forwarded-host" not in names and request.host:
+        yield b"X-Forwarded-Host: %b\r\n" % request.host
+    if b"x-forwarded-proto" not in names:
+        yield b"X-Forwarded-Proto: %b\r\n" % peer.scheme
+
+
+def _kind_of(lower: bytes) -> int:
+    plain = lower.replace(b"_", b"-")
+    kind = _PASS
+    if plain == b"via":
+        kind = _VIA if lower == plain else _DROP
+    elif plain == b"x-forwarded-for":
+        kind = _FORWARDED_FOR if lower == plain else _DROP
+    elif plain in (b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port"):
+        kind = _TRUSTED if lower == plain else _DROP
+    elif plain in _HOP_BY_HOP or plain in _OURS_IN_REQUEST or plain in _IDENTITY or plain.startswith(_IDENTITY_PREFIXES):
+        kind = _DROP
+    if len(_KINDS) < _KINDS_LIMIT:
+        _KINDS[lower] = kind
+    return kind
+
+
+def answer_fields(answer: Outbound) -> list[bytes]:
+    """The end-to-end fields of a backend's answer as lines, in their order, without framing and hop-by-hop fields."""
+    named = answer.connection
+    return [
+        b"%b: %b\r\n" % (name, value)
+        for lower, name, value in answer.fields
+        if lower not in _HOP_BY_HOP and lower not in _OURS_IN_ANSWER and (not named or lower not in named)
+    ]
+
+
+def value_of(fields: Fields, wanted: bytes) -> bytes:
+    """The first value of a field, or nothing."""
+    for lower, _, value in fields:
+        if lower == wanted:
+            return value
+    return b""
+
+
+def values_of(fields: Fields, wanted: bytes) -> list[bytes]:
+    """All values of a field, in order."""
+    return [value for lower, _, value in fields if lower == wanted]

@@ -1,0 +1,202 @@
+"""A request head: bytes in, a value or a fault out (RFC 9112 sections 3, 5 and 6). No I/O."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from proxy.core.credential import Why
+from proxy.core.grammar import DIGITS, Fault, Fields, Limits, line_fault, options, parse_fields
+
+
+class Inbound(msgspec.Struct, frozen=True):
+    """An unambiguous request head.
+
+    `target` is in origin-form (or `*`) exactly as received, less scheme and authority of an absolute-form. `length` is the
+    number of body octets, 0 without a body, None when `chunked`. `connection` holds Connection's options in lower case.
+    `authorization` holds the values of all Authorization fields.
+    """
+
+    method: bytes
+    target: bytes
+    minor: int
+    host: bytes
+    fields: Fields
+    authorization: list[bytes]
+    connection: list[bytes]
+    length: int | None
+    keep_alive: bool
+    expects_continue: bool
+
+    @property
+    def has_body(self) -> bool:
+        """Whether body octets follow the head."""
+        return self.length != 0
+
+
+class BadCredential(msgspec.Struct, frozen=True):
+    """The head is broken, and only within its Authorization field: a refusal with a reason, and the connection closed."""
+
+    why: Why
+
+
+_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-\"$-~\x80-\xff]+) HTTP/([0-9])\.([0-9])")
+_HOST: Final = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=\-]+(?::[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?")
+_ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]*)(.*)", re.DOTALL)
+_METHOD_LIMIT: Final = 32
+_NEVER: Final = frozenset((b"CONNECT", b"TRACE"))
+"""CONNECT would tunnel past the verdict, TRACE repeats credentials (RFC 9110 section 9.3.8)."""
+_NOT_OPTIONS: Final = frozenset(
+    (b"authorization", b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding")
+)
+"""Fields that Connection may not take away: the backend would see another request than the one that was judged."""
+
+
+def parse_request(head: bytes, limits: Limits) -> Inbound | Fault | BadCredential:
+    """Parse a request head without its final empty line. Any bytes give a value, never an exception."""
+    why = line_fault(head)
+    if why is not None:
+        return _only_the_credential(head) or Fault(400, why)
+    lines = head.split(b"\r\n")
+    line = _REQUEST_LINE.fullmatch(lines[0])
+    if line is None:
+        return _line_fault(lines[0], limits)
+    method, target, major, minor = line.groups()
+    fault = _method_fault(method, limits) or _version_fault(major, minor)
+    if fault is not None:
+        return fault
+    if len(target) > limits.target:
+        return Fault(414, "target_too_long")
+    if len(lines) - 1 > limits.fields:
+        return Fault(431, "too_many_fields")
+    del lines[0]
+    fields = parse_fields(lines)
+    if isinstance(fields, str):
+        return Fault(400, fields)
+    return _assemble(method, target, minor == b"1", fields)
+
+
+def _line_fault(line: bytes, limits: Limits) -> Fault:
+    parts = line.split(b" ")
+    if len(parts) == 3 and len(parts[1]) > limits.target:
+        return Fault(414, "target_too_long")
+    return Fault(400, "request_line")
+
+
+def _method_fault(method: bytes, limits: Limits) -> Fault | None:
+    if method in limits.methods:
+        return None
+    if method in _NEVER:
+        return Fault(405, "method_refused")
+    return Fault(501, "method_too_long" if len(method) > _METHOD_LIMIT else "method_unknown")
+
+
+def _version_fault(major: bytes, minor: bytes) -> Fault | None:
+    return None if major == b"1" and minor in (b"0", b"1") else Fault(505, "version")
+
+
+def _assemble(method: bytes, target: bytes, http11: bool, fields: Fields) -> Inbound | Fault:  # noqa: FBT001
+    hosts: list[bytes] = []
+    authorization: list[bytes] = []
+    connection: list[bytes] = []
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    expect = b""
+    for lower, _, value in fields:
+        if lower == b"host":
+            hosts.append(value)
+        elif lower == b"authorization":
+            authorization.append(value)
+        elif lower == b"connection":
+            connection += options(value)
+        elif lower == b"content-length":
+            lengths.append(value)
+        elif lower == b"transfer-encoding":
+            codings.append(value)
+        elif lower == b"expect":
+            expect = value.lower()
+    place = _place(method, target, hosts, http11=http11)
+    if isinstance(place, Fault):
+        return place
+    length = _body_length(lengths, codings, http11=http11)
+    if isinstance(length, Fault):
+        return length
+    if not _NOT_OPTIONS.isdisjoint(connection):
+        return Fault(400, "connection_names_end_to_end_field")
+    if expect and http11 and expect != b"100-continue":
+        return Fault(417, "expectation")
+    keep_alive = b"close" not in connection and (http11 or b"keep-alive" in connection)
+    expects = http11 and expect == b"100-continue" and length != 0
+    return Inbound(
+        method, place[0], int(http11), place[1], fields, authorization, connection,
+        None if length < 0 else length, keep_alive, expects,
+    )  # fmt: skip
+
+
+def _place(method: bytes, target: bytes, hosts: list[bytes], *, http11: bool) -> tuple[bytes, bytes] | Fault:
+    """Return target in origin-form and authority (RFC 9112 sections 3.2 and 3.2.2)."""
+    if len(hosts) > 1:
+        return Fault(400, "several_hosts")
+    if not hosts and http11:
+        return Fault(400, "no_host")
+    host = hosts[0] if hosts else b""
+    if (hosts and not host) or (host and not _HOST.fullmatch(host)):
+        return Fault(400, "host")
+    if target[:1] == b"/":
+        return target, host
+    if target == b"*":
+        return (target, host) if method == b"OPTIONS" else Fault(400, "target")
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        return Fault(400, "target")
+    authority, rest = absolute.groups()
+    if not _HOST.fullmatch(authority):
+        return Fault(400, "authority")
+    if rest[:1] != b"/":
+        rest = b"/" + rest
+    return rest, authority
+
+
+def _body_length(lengths: list[bytes], codings: list[bytes], *, http11: bool) -> int | Fault:
+    """Return the body's length, -1 for chunked (RFC 9112 section 6.3). Both fields, or either twice, is refused."""
+    if codings:
+        if not http11:
+            return Fault(400, "coding_in_http10")
+        if lengths:
+            return Fault(400, "length_and_coding")
+        if len(codings) > 1:
+            return Fault(400, "several_codings")
+        if codings[0].lower() == b"chunked":
+            return -1
+        return Fault(400 if b"chunked" in codings[0].lower() else 501, "coding")
+    if not lengths:
+        return 0
+    if len(lengths) > 1:
+        return Fault(400, "several_lengths")
+    return int(lengths[0]) if DIGITS.fullmatch(lengths[0]) else Fault(400, "length")
+
+
+def _only_the_credential(head: bytes) -> BadCredential | None:
+    """A head whose only fault is an odd byte within the Authorization value is a bad credential, not a bad message."""
+    kept = [line for line in head.split(b"\r\n") if line[:14].lower() != b"authorization:"]
+    rest = b"\r\n".join(kept)
+    if (
+        len(rest) == len(head)
+        or line_fault(rest) is not None
+        or b"\r" in head.replace(b"\r\n", b"")
+        or b"\n" in head.replace(b"\r\n", b"")
+    ):
+        return None
+    return BadCredential(Why.CHARACTERS)
+
+
+def overlong(started: bytes) -> Fault | BadCredential:
+    """Judge a head that grew past its limit before it ended: too long a token is the credential's fault, not the message's."""
+    last = started.rpartition(b"\r\n")[2]
+    if last[:14].lower() == b"authorization:":
+        return BadCredential(Why.TOO_LONG)
+    if b"\r\n" not in started:
+        return Fault(414, "target_too_long")
+    return Fault(431, "head_too_long")

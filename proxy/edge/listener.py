@@ -1,0 +1,151 @@
+"""The listening socket of the data plane: accepts within a bound, and drains without cutting anybody off."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from proxy.core.grammar import Limits
+from proxy.core.headers import Peer
+from proxy.edge.client_connection import ClientConnection, Road, Times
+from proxy.edge.deadlines import Deadlines
+from proxy.tasks import Tasks
+
+DRAIN_IDLE: Final = 2.0
+"""Seconds a connection may stay idle while draining: a request that was on its way when draining began is still answered."""
+DRAIN_POLL: Final = 0.05
+"""Seconds between looks at how many are left."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class ListenerOptions(msgspec.Struct, frozen=True):
+    """Bounds of the data plane. See settings."""
+
+    limits: Limits = Limits()
+    times: Times = Times()
+    max_connections: int = 10_000
+    backlog: int = 1_024
+    tls: ssl.SSLContext | None = None
+
+
+class Peers:
+    """Tells who is on a connection, and whether it is one of our own proxies in front."""
+
+    def __init__(self, trusted: Sequence[Network]) -> None:
+        self._trusted = tuple(trusted)
+
+    def __call__(self, name: object, tls: bool) -> Peer:  # noqa: FBT001
+        """See PeerOf."""
+        address = str(name[0]) if isinstance(name, tuple) and name else "unix"
+        return Peer(address.encode(), trusted=self.trusts(address), scheme=b"https" if tls else b"http")
+
+    def trusts(self, address: str) -> bool:
+        """Whether an address belongs to one of our own proxies."""
+        if not self._trusted:
+            return False
+        try:
+            parsed = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        mapped = getattr(parsed, "ipv4_mapped", None) or parsed
+        return any(mapped in network for network in self._trusted)
+
+    def client(self, peer: Peer, forwarded_for: Sequence[bytes]) -> str:
+        """The client's address: the peer's, or behind our own proxies the first stranger from the right."""
+        address = peer.address.decode("ascii", "replace")
+        if not peer.trusted or not forwarded_for:
+            return address
+        for hop in reversed(b",".join(forwarded_for).split(b",")):
+            candidate = hop.strip(b" \t").decode("ascii", "replace")
+            try:
+                ipaddress.ip_address(candidate)
+            except ValueError:
+                return address
+            address = candidate
+            if not self.trusts(candidate):
+                break
+        return address
+
+
+class Listener:
+    """Owns the client connections."""
+
+    def __init__(self, options: ListenerOptions, road: Road, deadlines: Deadlines, tasks: Tasks, peers: Peers) -> None:
+        self.draining = False
+        self.turned_away = 0
+        self._options = options
+        self._road = road
+        self._deadlines = deadlines
+        self._tasks = tasks
+        self._peers = peers
+        self._clients: set[ClientConnection] = set()
+        self._server: asyncio.Server | None = None
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new connections are accepted."""
+        return self._server is not None and self._server.is_serving()
+
+    async def start(self, sock: socket.socket) -> None:
+        """Accept on a bound socket."""
+        self._server = await asyncio.get_running_loop().create_server(
+            self._connection, sock=sock, backlog=self._options.backlog, ssl=self._options.tls
+        )
+
+    def _connection(self) -> ClientConnection:
+        o = self._options
+        return ClientConnection(self, self._road, self._deadlines, o.limits, o.times, self._peers)
+
+    def joined(self, client: ClientConnection) -> bool:
+        """See Owner."""
+        self._clients.add(client)
+        if len(self._clients) > self._options.max_connections:
+            self.turned_away += 1
+            return False
+        client.task = self._tasks.start(client.serve(), "client")
+        return True
+
+    def left(self, client: ClientConnection) -> None:
+        """See Owner."""
+        self._clients.discard(client)
+
+    async def drain(self, seconds: float) -> int:
+        """Stop accepting, let every exchange end, within `seconds`. Returns how many connections had to be cut."""
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        while self._clients and (passed := loop.time() - started) < seconds:
+            if passed >= min(DRAIN_IDLE, seconds / 2):
+                for client in list(self._clients):
+                    client.close_if_idle()
+            await asyncio.sleep(DRAIN_POLL)
+        cut = list(self._clients)
+        for client in cut:
+            client.break_off()
+        return len(cut)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind a TCP socket for listening. Raises OSError naming what is wrong."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.setblocking(False)  # noqa: FBT003
+    except BaseException:
+        sock.close()
+        raise
+    return sock
