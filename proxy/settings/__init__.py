@@ -1,0 +1,22 @@
+"""Configuration enters once, here: a TOML file and the environment become one frozen `Settings`.
+
+All faults are reported at once, each with file, line, key and fix. Secrets do not print. No default opens the door.
+`section` and `shape` with `server`, `tokens`, `witness` say what there is; `raw` and `toml_lines` read; `wording` and
+`crosscheck` find the faults; `load` does it all; `reference` writes the documentation from the same descriptions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from proxy.settings.faults import Fault, SettingsFault
+from proxy.settings.load import load
+from proxy.settings.shape import Settings
+
+__all__ = ["Fault", "Settings", "SettingsFault", "environment", "load"]
+
+
+def environment() -> Mapping[str, str]:
+    """Return the process's environment: the one place where it is read."""
+    return os.environ  # noqa: TID251 - the one place that reads the environment

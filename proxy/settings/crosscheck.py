@@ -1,0 +1,171 @@
+"""Rules between keys. Each is a line or a small function; every finding names the keys that it rests on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from proxy.core.policy import OnDisagreement
+from proxy.settings.section import is_loopback
+from proxy.settings.shape import Settings
+from proxy.settings.tokens import DoorkeeperPostgres
+from proxy.settings.toml_lines import Path
+
+_ANY_ADDRESS = ("0.0.0.0", "::", "[::]")  # noqa: S104 - names it in order to recognise it
+
+
+class Finding(NamedTuple):
+    """Keys that do not go together; the first one that was written down is where it is reported."""
+
+    keys: tuple[Path, ...]
+    message: str
+    fix: str
+
+
+def faults_between(settings: Settings) -> Iterator[Finding]:
+    """Yield what makes the settings unusable although each key by itself is right."""
+    yield from _addresses(settings)
+    yield from _times(settings)
+    yield from _tls(settings)
+    yield from _sources(settings)
+    yield from _evidence(settings)
+
+
+def warnings_about(settings: Settings) -> Iterator[Finding]:
+    """Yield what is allowed but unwise."""
+    upstream, policy = settings.upstream, settings.policy
+    if upstream.head_timeout >= 60:
+        yield Finding(
+            (("upstream", "head_timeout"),),
+            "is 60 s or more: Okta and Entra give up at 60 s, before our 504",
+            "Set it below 60",
+        )
+    if not upstream.tls.verify:
+        yield Finding(
+            (("upstream", "tls", "verify"),), "is off: whoever is on the way to the backend can read the tokens", "Set ca_file"
+        )
+    if policy.allow_query_token:
+        yield Finding(
+            (("policy", "allow_query_token"),),
+            "lets tokens into URLs, which others log",
+            "Switch it off when no client needs it",
+        )
+    if policy.on_disagreement is OnDisagreement.RETRY_ONCE and policy.retry_body_limit == 0:
+        yield Finding(
+            (("policy", "retry_body_limit"),), "is 0: requests with a body will not be retried", "Set it to 64 KiB or so"
+        )
+
+
+def _addresses(settings: Settings) -> Iterator[Finding]:
+    listen, ops = settings.listen, settings.ops
+    if listen.port == ops.port != 0 and _same_host(listen.host, ops.host):
+        yield Finding((("ops", "port"), ("listen", "port")), "is the port of the other listener", "Choose another one")
+    parts = urlsplit(settings.upstream.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    for section, listener in (("listen", listen), ("ops", ops)):
+        if port == listener.port and _same_host(parts.hostname or "", listener.host):
+            yield Finding(
+                (("upstream", "url"), (section, "port")),
+                f"is our own listener ({section}): requests would go round for ever",
+                "Set it to the address of the SCIM backend",
+            )
+    if not is_loopback(ops.host) and ops.token is None:
+        yield Finding(
+            (("ops", "host"), ("ops", "token")), "opens the ops listener to the network without a token", "Set ops.token_file"
+        )
+    if listen.proxy_protocol and not listen.trusted_proxies:
+        yield Finding(
+            (("listen", "proxy_protocol"), ("listen", "trusted_proxies")),
+            "expects a PROXY header but no peer may send one",
+            "Set listen.trusted_proxies",
+        )
+
+
+def _same_host(one: str, other: str) -> bool:
+    if one == other or (is_loopback(one) and is_loopback(other)):
+        return True
+    return any(a in _ANY_ADDRESS and (b in _ANY_ADDRESS or is_loopback(b)) for a, b in ((one, other), (other, one)))
+
+
+def _times(settings: Settings) -> Iterator[Finding]:
+    fresh = settings.fresh
+    if fresh.fresh_for < fresh.refresh_every:
+        yield Finding(
+            (("fresh", "fresh_for"), ("fresh", "refresh_every")),
+            "fresh_for is shorter than refresh_every: every reading would be stale before the next",
+            "Set fresh_for to twice refresh_every",
+        )
+    if fresh.active_window < fresh.refresh_every:
+        yield Finding(
+            (("fresh", "active_window"), ("fresh", "refresh_every")),
+            "active_window is shorter than refresh_every: no token would ever be read again",
+            "Set active_window to minutes",
+        )
+
+
+def _tls(settings: Settings) -> Iterator[Finding]:
+    tls = settings.upstream.tls
+    for path, pair in ((("upstream", "tls"), tls), (("ops", "tls"), settings.ops.tls)):
+        if (pair.cert_file is None) != (pair.key_file is None):
+            given, lacking = ("cert_file", "key_file") if pair.key_file is None else ("key_file", "cert_file")
+            yield Finding(((*path, given),), f"is given without {lacking}", f"Set {lacking} too")
+    if settings.upstream.url.startswith("http://") and tls.model_fields_set:
+        yield Finding((("upstream", "tls"),), "is given, but upstream.url is http", "Write https in upstream.url, or remove it")
+
+
+def _sources(settings: Settings) -> Iterator[Finding]:
+    names = Counter(source.name for source in settings.source)
+    for number, source in enumerate(settings.source):
+        path: Path = ("source", number)
+        if names[source.name] > 1:
+            yield Finding(((*path, "name"),), "is the name of another source as well", "Give each source its own name")
+        if isinstance(source, DoorkeeperPostgres):
+            yield from _doorkeeper(source, path)
+    owners = [s for s in settings.source if isinstance(s, DoorkeeperPostgres) and s.owner.table is not None]
+    if settings.policy.refuse_inactive_owner and not owners:
+        yield Finding(
+            (("policy", "refuse_inactive_owner"), ("source",)), "needs a source that reads owners", "Set source.owner.table"
+        )
+
+
+def _doorkeeper(source: DoorkeeperPostgres, path: Path) -> Iterator[Finding]:
+    owner, by = source.owner, (*path, "tenant_from")
+    if source.dsn is None:
+        replica_only = source.replica_dsn is not None
+        yield Finding(
+            ((*path, "dsn"), (*path, "dsn_file"), *(((*path, "replica_dsn"),) if replica_only else ()), path),
+            "has a replica but no primary: refusals must rest on the primary" if replica_only else "dsn is required",
+            "Set dsn or dsn_file to the primary's URL",
+        )
+    if owner.table is None and owner.model_fields_set:
+        yield Finding(((*path, "owner", "table"), (*path, "owner")), "owner has no table", "Set owner.table, such as users")
+    if owner.active_column is not None and owner.active_expression is not None:
+        yield Finding(((*path, "owner", "active_expression"),), "is given besides active_column", "Keep one of the two")
+    if source.tenant_from == "owner" and owner.table is None:
+        yield Finding((by,), "is owner, but owners are not read", "Set owner.table and owner.tenant_column")
+    if source.tenant_query is not None and "$1" not in source.tenant_query:
+        yield Finding(((*path, "tenant_query"),), "does not use $1", "Write $1 where the id of the token's row belongs")
+    if (source.tenant_from == "query") != (source.tenant_query is not None):
+        yield Finding(
+            ((*path, "tenant_query"), by), 'tenant_query and tenant_from = "query" belong together', "Set both or neither"
+        )
+
+
+def _evidence(settings: Settings) -> Iterator[Finding]:
+    spool, store = settings.spool, settings.store
+    if spool.segment_bytes * 2 > spool.total_bytes:
+        yield Finding(
+            (("spool", "segment_bytes"), ("spool", "total_bytes")),
+            "segment_bytes is more than half of total_bytes: only whole segments are freed",
+            "Set total_bytes to many times segment_bytes",
+        )
+    if store.url is None:
+        for key in ("username", "password", "ca_file"):
+            if getattr(store, key) is not None:
+                yield Finding(
+                    (("store", key), ("store", f"{key}_file")), "is given without store.url", "Set store.url, or remove it"
+                )
+    elif store.embedded_binary is not None:
+        yield Finding((("store", "embedded_binary"),), "is given besides store.url", "Keep one of the two")

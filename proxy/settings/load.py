@@ -1,0 +1,90 @@
+"""From file and environment to `Settings`, or to every fault at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from proxy.settings.crosscheck import Finding, faults_between, warnings_about
+from proxy.settings.faults import Fault, SettingsFault
+from proxy.settings.raw import ENVIRONMENT, Raw, read
+from proxy.settings.shape import Settings
+from proxy.settings.toml_lines import Path as KeyPath
+from proxy.settings.wording import fault_of, key_path
+
+_STAND_INS: Final[Mapping[str, Any]] = {
+    "upstream": {"url": "http://upstream.invalid"},
+    "source": [{"kind": "token_file", "path": "/nowhere"}],
+}
+"""Take the place of what is missing or broken, so that the rules between keys can be checked in the same run."""
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read the file (None: none) and the variables SCIM_WITNESS_*, which win. Raises SettingsFault with every fault."""
+    raw = read(path, environ)
+    if raw.unreadable:
+        raise SettingsFault(raw.faults)
+    try:
+        settings = Settings.model_validate(raw.values)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        raise SettingsFault(_in_order(_all_faults(raw, details))) from None
+    between = [_fault(raw, finding) for finding in faults_between(settings)]
+    if raw.faults or between:
+        raise SettingsFault(_in_order([*raw.faults, *between]))
+    settings._warnings = tuple(_fault(raw, finding) for finding in warnings_about(settings))  # noqa: SLF001 - its maker
+    return settings
+
+
+def _all_faults(raw: Raw, details: list[Any]) -> list[Fault]:
+    broken = [key_path(detail) for detail in details]
+    faults = [*raw.faults, *(fault_of(detail, raw) for detail in details)]
+    rest = _without(raw.values, broken)
+    if rest is not None:
+        faults += [_fault(raw, finding) for finding in faults_between(rest) if not _touches(finding, broken)]
+    return list(dict.fromkeys(faults))
+
+
+def _without(values: Mapping[str, Any], broken: list[KeyPath]) -> Settings | None:
+    """Return settings in which broken keys have their defaults, None when even that cannot be had."""
+    rest: Any = copy.deepcopy(values)
+    for path in broken:
+        if path[0] in _STAND_INS and path[0] == "source":
+            rest["source"] = copy.deepcopy(_STAND_INS["source"])
+        elif path == ("upstream",) or path[:2] == ("upstream", "url"):
+            table = rest.get("upstream")
+            rest["upstream"] = {**(table if isinstance(table, dict) else {}), **_STAND_INS["upstream"]}
+        else:
+            _remove(rest, path)
+    try:
+        return Settings.model_validate(rest)
+    except ValidationError:
+        return None
+
+
+def _remove(table: Any, path: KeyPath) -> None:
+    for step in path:
+        if not isinstance(table, dict) or step not in table:
+            return
+        if step == path[-1] or not isinstance(table[step], dict):
+            del table[step]
+            return
+        table = table[step]
+
+
+def _touches(finding: Finding, broken: list[KeyPath]) -> bool:
+    """Tell whether a finding rests on a key that has a fault of its own."""
+    return any(key[: len(path)] == path or path[: len(key)] == key for key in finding.keys for path in broken)
+
+
+def _fault(raw: Raw, finding: Finding) -> Fault:
+    written = next((key for key in finding.keys if raw.variable_at(key) or key in raw.lines), finding.keys[0])
+    return raw.fault(written, finding.message, finding.fix)
+
+
+def _in_order(faults: list[Fault]) -> list[Fault]:
+    return sorted(faults, key=lambda fault: (fault.file == ENVIRONMENT, fault.line or 0, fault.key))

@@ -1,0 +1,69 @@
+"""All settings in one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
+
+from proxy.settings.faults import Fault
+from proxy.settings.section import Section
+from proxy.settings.server import Listen, Log, Metrics, Ops, Upstream
+from proxy.settings.tokens import Fresh, PolicySettings, Source, Tenant, TenantRoute
+from proxy.settings.witness import Evidence, Spool, Store
+
+
+def _base_path(value: str) -> str:
+    if value and not value.startswith("/"):
+        raise ValueError("must start with a slash: write it like /scim/v2")
+    return value.rstrip("/")
+
+
+class Settings(Section):
+    """The whole file. Durations in seconds, sizes in bytes."""
+
+    state_dir: Path = Field(default=Path("state"), description="Folder for spool, key and embedded store; made with mode 0700.")
+    fingerprint_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Key of token fingerprints, at least 16 bytes; the same on all replicas. Made in "
+        "state_dir/fingerprint.key if not given.",
+    )
+    fingerprint_key_file: Path | None = Field(default=None, description="File that holds fingerprint_key.")
+    instance: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]{0,64}$",
+        description="Name of this process in incidents and heartbeats; host and process id if empty.",
+    )
+    workers: int = Field(default=1, ge=1, le=256, description="Processes that share the listener; one per core at most.")
+    base_path: Annotated[str, AfterValidator(_base_path)] = Field(
+        default="",
+        description="Where the SCIM endpoints begin, like /scim/v2. Used only to label operations; nothing is rewritten.",
+    )
+    loop: Literal["auto", "uvloop", "asyncio"] = Field(
+        default="auto", description="Event loop; auto takes uvloop where it is installed."
+    )
+    listen: Listen = Field(default=Listen())
+    upstream: Upstream
+    source: tuple[Source, ...] = Field(
+        min_length=1, description="`[source]`, or several `[[source]]`: the first one that knows a token speaks for it."
+    )
+    fresh: Fresh = Field(default=Fresh())
+    policy: PolicySettings = Field(default=PolicySettings())
+    tenants: Mapping[str, Tenant] = Field(default_factory=dict, description="`[tenants.NAME]`: what is known of a tenant.")
+    tenant_route: TenantRoute = Field(default=TenantRoute())
+    store: Store = Field(default=Store())
+    spool: Spool = Field(default=Spool())
+    evidence: Evidence = Field(default=Evidence())
+    ops: Ops = Field(default=Ops())
+    log: Log = Field(default=Log())
+    metrics: Metrics = Field(default=Metrics())
+
+    _warnings: tuple[Fault, ...] = PrivateAttr(default=())
+
+    @property
+    def warnings(self) -> tuple[Fault, ...]:
+        """What is allowed but unwise, to be said at each start."""
+        return self._warnings

@@ -1,0 +1,117 @@
+"""The sections about evidence: the store, the spool, what is recorded for how long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from proxy.settings.section import Bytes, Numbers, Section
+
+STORE_SCHEMES: Final = (
+    "redis://",
+    "rediss://",
+    "unix://",
+    "redis+sentinel://",
+    "rediss+sentinel://",
+    "redis+cluster://",
+    "rediss+cluster://",
+)
+
+
+def _store_url(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(STORE_SCHEMES):
+        raise ValueError(
+            "must be a URL of Redis or Valkey: write it like redis://host:6379/0, rediss://host/0, unix:///path, "
+            "redis+sentinel://h1,h2/master or redis+cluster://h1,h2"
+        )
+    return value
+
+
+def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
+    if any(value <= 0 for value in values) or list(values) != sorted(set(values)) or len(values) > 10:
+        raise ValueError("must be up to 10 positive numbers in ascending order: write it like [1, 10, 60]")
+    return values
+
+
+StoreUrl = Annotated[SecretStr, AfterValidator(_store_url)]
+
+
+class Store(Section):
+    """Redis or Valkey, which keeps incidents and histories. No request waits for it."""
+
+    url: StoreUrl | None = Field(
+        default=None,
+        description="Redis 6.2+ or Valkey: redis://, rediss://, unix://, redis+sentinel://h1,h2/master, "
+        "redis+cluster://h1,h2. Without it a bundled Valkey is started.",
+    )
+    url_file: Path | None = Field(default=None, description="File that holds url.")
+    embedded_binary: Path | None = Field(
+        default=None, description="valkey-server or redis-server to start instead of the bundled one."
+    )
+    username: str | None = Field(default=None, min_length=1, description="ACL user; overrides the url's.")
+    password: SecretStr | None = Field(default=None, min_length=1, description="Its password; overrides the url's.")
+    password_file: Path | None = Field(default=None, description="File that holds password.")
+    ca_file: Path | None = Field(default=None, description="PEM file of the authorities to trust for rediss://.")
+    retention_days: float = Field(
+        default=90,
+        gt=0,
+        le=3660,
+        description="Incidents and histories are kept this long: a quarter, for the ticket that comes late.",
+    )
+    timeout: float = Field(default=0.5, gt=0, le=30, description="Of one command. Only background work waits for it.")
+    incident_cap: int = Field(
+        default=100_000,
+        ge=100,
+        description="Incidents kept per tenant, newest first: about 100 MB at most for one tenant gone mad.",
+    )
+
+
+class Spool(Section):
+    """The file in state_dir that holds incidents until the store has them."""
+
+    segment_bytes: Bytes = Field(
+        default=8 << 20, ge=65_536, le=1 << 30, description="Size of one file; it is deleted when the store has all of it."
+    )
+    total_bytes: Bytes = Field(
+        default=1 << 30,
+        ge=1 << 20,
+        description="All files together: about a million incidents. Beyond it refusals become 503, for none may leave "
+        "unrecorded.",
+    )
+    fsync: bool = Field(
+        default=False,
+        description="Force each record to the disk. Off, a killed process loses nothing, a power cut the last second or so.",
+    )
+
+
+class Evidence(Section):
+    """What is recorded around an incident."""
+
+    reread_after: Annotated[Numbers, AfterValidator(_ascending)] = Field(
+        default=(1, 10, 60),
+        description="A refused token is read again after these seconds: one alive then was replica lag, not the customer.",
+    )
+    fold_window: float = Field(
+        default=10, ge=0, le=3600, description="Repeats of one token and reason within this time are counted into one incident."
+    )
+    flood_threshold: int = Field(
+        default=50,
+        ge=1,
+        description="Unknown tokens from one address range within a minute, after which they are counted as one group.",
+    )
+    flood_groups: int = Field(
+        default=10_000, ge=1, description="Groups counted at once: bounds memory under a distributed flood to about 10 MB."
+    )
+    heartbeat_every: float = Field(
+        default=5,
+        ge=1,
+        le=300,
+        description="How often the proof that the listener works is recorded: the grain of every absence claim.",
+    )
+    history_limit: int = Field(
+        default=200_000,
+        ge=100,
+        description="Token histories held in memory: about 2 KB each; the longest unused are left to the store.",
+    )
