@@ -6,7 +6,7 @@ The rule that governs this file: a reading counts as `then` only if it was taken
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 import msgspec
@@ -165,10 +165,10 @@ def _surroundings(evidence: Evidence) -> list[Surroundings]:
     return [s for s in (own, *(n.surroundings for n in evidence.notes)) if s is not None]
 
 
-def _in_order(items: Iterable[T], key: object) -> tuple[T, ...]:
+def _in_order(items: Iterable[T], key: Callable[[T], float]) -> tuple[T, ...]:
     """Without repeats and in one order, however the evidence was delivered."""
     distinct = {repr(item): item for item in items}
-    return tuple(sorted(distinct.values(), key=lambda item: (key(item), repr(item))))  # type: ignore[operator]
+    return tuple(sorted(distinct.values(), key=lambda item: (key(item), repr(item))))
 
 
 def _failing_since(histories: Iterable[TokenHistory], last_good: float | None, at: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 from collections.abc import Iterable
 
@@ -19,7 +19,7 @@ def utc(at: float | None) -> str:
         return "never (infinity)"
     if at <= FAR_PAST:
         return "always (-infinity)"
-    when = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(seconds=math.floor(at))
+    when = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=math.floor(at))
     return f"{when:%Y-%m-%d %H:%M:%S} UTC"
 
 

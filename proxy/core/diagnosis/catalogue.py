@@ -1,0 +1,126 @@
+"""The one ordered list of causes, and `diagnose`.
+
+Order is rank: a special cause stands before the general one that it is a case of. A rule that is certain or likely beats
+every merely possible one; if all are merely possible, nothing is named: `undetermined` with the best candidates.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.core.diagnosis.cause import Cause, Code, Confidence, Diagnosis, Found, Rule
+from proxy.core.diagnosis.clients import client_of
+from proxy.core.diagnosis.evidence import Evidence
+from proxy.core.diagnosis.expired import CLOCK_SKEW, EXPIRED
+from proxy.core.diagnosis.gone import DELETED, UNKNOWN
+from proxy.core.diagnosis.revoked import NULL_REFRESH, REVOKED, ROTATED
+from proxy.core.diagnosis.scene import Scene, set_scene
+from proxy.core.diagnosis.superseded import SHARED, SUPERSEDED
+from proxy.core.diagnosis.words import utc
+
+
+def _never(_: Scene) -> Found | None:
+    return None
+
+
+UNDETERMINED: Final = Rule(
+    Code.UNDETERMINED,
+    "The evidence does not decide.",
+    "No rule found enough. The two best candidates and what is missing are named.",
+    "Not decided. {candidates} {missing}",
+    "We are looking into why {client} was refused at {at} and will come back to you. If you changed anything in its set-up "
+    "before that time, please tell us what and when.",
+    _never,
+)
+
+CATALOGUE: Final[tuple[Rule, ...]] = (
+    CLOCK_SKEW,
+    NULL_REFRESH,
+    ROTATED,
+    SHARED,
+    SUPERSEDED,
+    EXPIRED,
+    REVOKED,
+    DELETED,
+    UNKNOWN,
+    UNDETERMINED,
+)
+
+
+def diagnose(evidence: Evidence) -> Diagnosis:
+    """Name the cause. Pure and total: the same evidence, in whatever order, gives the same answer; nothing missing raises."""
+    scene = set_scene(evidence)
+    found = [_cause(rule, result, scene) for rule in CATALOGUE if (result := rule.examine(scene)) is not None]
+    strong = [c for c in found if c.confidence is not Confidence.POSSIBLE]
+    ranked = (*strong, *(c for c in found if c.confidence is Confidence.POSSIBLE))
+    if strong:
+        return Diagnosis(ranked[0], ranked[1] if len(ranked) > 1 else None, ranked)
+    return Diagnosis(_undetermined(scene, ranked), ranked[0] if ranked else None, ranked)
+
+
+class _Words(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return f"(unknown {key})"
+
+
+def _fill(template: str, scene: Scene, words: dict[str, str]) -> str:
+    client = client_of(scene.incident.exchange.user_agent if scene.incident else "")
+    common = {
+        "client": client.name,
+        "page": client.page,
+        "again": client.again,
+        "bearer": client.bearer_hint,
+        "at": utc(scene.at),
+    }
+    text = template.format_map(_Words(common | words))
+    return text[:1].upper() + text[1:]
+
+
+def _cause(rule: Rule, found: Found, scene: Scene) -> Cause:
+    times = {"at": scene.at, "last_good_at": scene.last_good, "failing_since": scene.failing_since} | found.times
+    return Cause(
+        rule.code,
+        found.confidence,
+        found.title,
+        found.evidence_for,
+        found.evidence_against,
+        found.missing,
+        _fill(rule.operator, scene, found.words),
+        _fill(rule.customer, scene, found.words),
+        {name: at for name, at in times.items() if at is not None},
+        found.findings,
+    )
+
+
+def _undetermined(scene: Scene, candidates: tuple[Cause, ...]) -> Cause:
+    best = candidates[:2]
+    named = " or ".join(f"{c.code} ({c.title})" for c in best)
+    missing = tuple(dict.fromkeys(line for c in best for line in c.missing)) or _gaps(scene)
+    return _cause(
+        UNDETERMINED,
+        Found(
+            Confidence.POSSIBLE,
+            f"The evidence does not decide; best candidates: {' and '.join(c.code for c in best)}."
+            if best
+            else "The evidence does not decide, and no cause of the catalogue fits.",
+            evidence_for=tuple(f"{c.code}: {line}" for c in best for line in c.evidence_for),
+            evidence_against=tuple(f"{c.code}: {line}" for c in best for line in c.evidence_against),
+            missing=missing,
+            words={
+                "candidates": f"It may be {named}." if best else "No known cause fits.",
+                "missing": f"Missing: {'; '.join(missing)}." if missing else "",
+            },
+        ),
+        scene,
+    )
+
+
+def _gaps(scene: Scene) -> tuple[str, ...]:
+    """What would help when no rule fits at all."""
+    gaps = {
+        "the incident": scene.incident is None,
+        "the token's state at that moment": scene.incident is not None and scene.then is None and scene.presented,
+        "what the source knows around the token": scene.presented and not scene.searched,
+        "the token's history": scene.presented and scene.evidence.history is None and scene.last_good is None,
+    }
+    return tuple(name for name, absent in gaps.items() if absent)

@@ -1,0 +1,121 @@
+"""There was no row: `token_deleted` (it had been known here) or `token_unknown` (it never was)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.evidence import Death
+from proxy.core.diagnosis.scene import Scene, ended
+from proxy.core.diagnosis.words import listed, span, utc
+from proxy.core.token import Known
+
+CLEANUP: Final = (
+    "Doorkeeper's clean-up before 5.9.0 deletes by access_token_expires_in and ignores the row's own expires_in "
+    "(doorkeeper#1442, #1612, #1688, fixed by #1792): compare that setting with the age at death"
+)
+
+
+def was_known(scene: Scene) -> bool:
+    """The token worked here once, or its row was seen."""
+    return scene.before is not None or scene.last_good is not None
+
+
+def examine_deleted(scene: Scene) -> Found | None:
+    """A token that was alive here has no row any more."""
+    if not scene.gone or scene.healed or not was_known(scene) or not scene.presented:
+        return None
+    row = scene.before
+    if row is not None and ended(row, scene.now) is not None:
+        return None
+    start, end = scene.vanished
+    destroyed = row is not None and _application_destroyed(scene, row)
+    age = scene.source_time(end) - row.created_at if row else None
+    return Found(
+        Confidence.POSSIBLE if not scene.confirmed else Confidence.CERTAIN if row else Confidence.LIKELY,
+        f"The token was deleted between {utc(start)} and {utc(end)}" + (f", at an age of {span(age)}." if row else "."),
+        evidence_for=(
+            *((f"It last worked at {utc(scene.last_good)}.",) if scene.last_good is not None else ()),
+            *((f"Its row was seen, alive, up to {utc(start)}.",) if row else ()),
+            f"There was no row at {utc(scene.at)} ({scene.then.via if scene.then else 'unknown'}).",
+            *_died_with_it(scene),
+            *(("All tokens seen to vanish in that minute were of its application.",) if destroyed else ()),
+        ),
+        evidence_against=() if scene.confirmed else ("Only a replica was asked; it may have lagged behind.",),
+        missing=(*(() if row else ("the row as it was",)), *(() if scene.confirmed else ("a reading of the primary",))),
+        words={
+            "age": span(age),
+            "hint": "All of one application vanished at once: it was destroyed, and its tokens with it"
+            if destroyed
+            else CLEANUP,
+            "gone": utc(end),
+        },
+        times={"issued_at": row.created_at if row else None, "last_seen_at": start, "missing_at": end},
+        findings=("application_destroyed",) if destroyed else (),
+    )
+
+
+def _deaths(scene: Scene) -> list[Death]:
+    mine = scene.fingerprint
+    return sorted(
+        (d for d in scene.others.deaths if d.how == "deleted" and d.fingerprint != mine), key=lambda d: (d.at, repr(d))
+    )
+
+
+def _died_with_it(scene: Scene) -> tuple[str, ...]:
+    dead = _deaths(scene)
+    if not dead:
+        return ()
+    return (f"{len(dead)} more vanished in the same minute, of {listed(sorted({d.tenant for d in dead}))}.",)
+
+
+def _application_destroyed(scene: Scene, row: Known) -> bool:
+    """At least two tokens died, all of one application, and none of that application is left."""
+    left = [s for s in scene.siblings if s.application == row.application and s.revoked_at is None]
+    same = {d.application for d in _deaths(scene)} == {row.application}
+    return row.application is not None and same and not left
+
+
+def examine_unknown(scene: Scene) -> Found | None:
+    """No row, no memory, and nothing that it nearly is."""
+    if not scene.gone or scene.healed or was_known(scene) or scene.near_misses or not scene.presented:
+        return None
+    sure = scene.confirmed and scene.searched
+    return Found(
+        Confidence.LIKELY if sure else Confidence.POSSIBLE,
+        "The presented token does not exist here and is not known to have existed.",
+        evidence_for=(
+            f"No row at {utc(scene.at)} ({scene.then.via if scene.then else 'unknown'}).",
+            "It was never seen to work here.",
+            *(("Nothing like it was found: no mangled form, no other kind of secret.",) if scene.searched else ()),
+        ),
+        evidence_against=() if scene.confirmed else ("Only a replica was asked; it may have lagged behind.",),
+        missing=(
+            *(() if scene.searched else ("a search for near misses",)),
+            *(() if scene.confirmed else ("a reading of the primary",)),
+        ),
+        words={"asked": utc(scene.at)},
+    )
+
+
+DELETED: Final = Rule(
+    Code.TOKEN_DELETED,
+    "The token's row is gone: a clean-up job, a destroyed application, or by hand.",
+    "It worked or its row was seen alive before, the primary has no row now, and re-reads do not bring it back. Finding "
+    "`application_destroyed`: everything that vanished in that minute was of one application of which nothing is left. A row "
+    "that had been revoked or had expired before it vanished is not this cause.",
+    "Deleted at age {age}. {hint}. Issue a new token.",
+    "The access token of {client} no longer exists on our side (since {gone} at the latest). We will give you a new one; then "
+    "please {page}, and {again}.",
+    examine_deleted,
+)
+
+UNKNOWN: Final = Rule(
+    Code.TOKEN_UNKNOWN,
+    "There is no row for the token, and there is no sign that there ever was one.",
+    "The primary has no row, this proxy never saw it work, and the search for near misses found nothing.",
+    "This secret never existed here: ask from which environment or tenant it was copied, or issue a new token.",
+    "{client} sends an access token that we did not issue for this address: perhaps it belongs to another environment. Please "
+    "{page} with the token that you received for this connection, then {again}.",
+    examine_unknown,
+)

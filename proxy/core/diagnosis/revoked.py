@@ -1,0 +1,211 @@
+"""The row is revoked: by a refresh (`token_rotated`), by a known fault (`null_refresh_match`), or by somebody."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.evidence import OauthEvent
+from proxy.core.diagnosis.scene import Scene
+from proxy.core.diagnosis.superseded import HANDOVER, ONE_EVENT, replacement_at, replacements, revoked_at
+from proxy.core.diagnosis.words import listed, span, utc
+from proxy.core.token import Known, Sibling
+from proxy.core.verdict import Reason
+
+SAME_REQUEST: Final = 1.0
+"""Seconds between the arrival of a request and a revocation that this request causes at Doorkeeper."""
+ROUND_TRIP: Final = 0.1
+"""Seconds: a client needs longer between receiving a refreshed token and its first use; a regeneration takes less."""
+NULLABLE: Final = "previous_refresh_token_nullable"
+"""The schema flag of doorkeeper#1497: previous_refresh_token may be NULL and then matches any row without a refresh token."""
+
+
+def examine_rotated(scene: Scene) -> Found | None:
+    """The client refreshed and kept the old access token."""
+    row, end = scene.last_row, revoked_at(scene)
+    if row is None or end is None or row.refreshable is False:
+        return None
+    event = _refresh_of(scene)
+    if event is not None:
+        line = f"A refresh with this token's refresh token passed through here at {utc(event.at)} and was granted."
+        return _rotated(scene, row, event.at, Confidence.CERTAIN, (line,), ())
+    successors = [s for s in scene.related("successor") if s.created_at <= end + ONE_EVENT]
+    if successors:
+        return _by_successor(scene, row, successors[0])
+    return _by_use(scene, row, end) if row.refreshable else None
+
+
+def _by_use(scene: Scene, row: Known, end: float) -> Found | None:
+    """The trace that is left once Doorkeeper has emptied the successor's previous_refresh_token at its first use: a newer
+    row, issued before this one's end and used since. Regenerating leaves the opposite order: revoked, then issued."""
+    used = [s for s in replacements(scene) if s.used and s.created_at < end - ROUND_TRIP and s.revoked_at != row.revoked_at]
+    if not used:
+        return None
+    newest = used[-1]
+    worked_on = scene.last_good is not None and scene.source_time(scene.last_good) > end + ONE_EVENT
+    far = end - newest.created_at > HANDOVER
+    line = (
+        f"It had a refresh token; a newer token, issued {utc(newest.created_at)}, before this one ended, has been used since."
+    )
+    against = (
+        *(("This token worked after its end.",) if worked_on else ()),
+        *((f"The newer token was issued {span(end - newest.created_at)} before this one ended.",) if far else ()),
+        *(("Others were revoked in the same millisecond.",) if scene.same_instant >= 2 else ()),
+    )
+    return _rotated(scene, row, newest.created_at, Confidence.POSSIBLE if against else Confidence.LIKELY, (line,), against)
+
+
+def _refresh_of(scene: Scene) -> OauthEvent | None:
+    """The last granted refresh in which this token's refresh token was presented, before the incident."""
+    mine = [e for e in scene.evidence.oauth if e.presented and e.presented == scene.fingerprint]
+    granted = [e for e in mine if e.grant_type == "refresh_token" and 200 <= e.status < 300 and e.at <= scene.at]
+    return max(granted, key=lambda e: (e.at, repr(e)), default=None)
+
+
+def _by_successor(scene: Scene, row: Known, successor: Sibling) -> Found:
+    line = f"A token issued {utc(successor.created_at)} came from this token's refresh token."
+    if successor.used is False:
+        against = ("The successor has not been used yet; Doorkeeper revokes the old token only at its first use.",)
+        return _rotated(scene, row, successor.created_at, Confidence.POSSIBLE, (line,), against)
+    sure = Confidence.CERTAIN if successor.used else Confidence.LIKELY
+    return _rotated(scene, row, successor.created_at, sure, (line,), ())
+
+
+def _rotated(
+    scene: Scene, row: Known, refreshed: float, confidence: Confidence, lines: tuple[str, ...], against: tuple[str, ...]
+) -> Found:
+    end = revoked_at(scene)
+    return Found(
+        confidence,
+        f"The client refreshed at {utc(refreshed)} and kept using the old token, which was revoked at {utc(end)} by the first "
+        "use of the new one.",
+        evidence_for=(*lines, f"This token was revoked at {utc(end)}."),
+        evidence_against=against,
+        words={"refreshed": utc(refreshed), "issued": utc(row.created_at)},
+        times={"issued_at": row.created_at, "refreshed_at": refreshed, "revoked_at": end},
+    )
+
+
+def examine_null_refresh(scene: Scene) -> Found | None:
+    """doorkeeper#1497: the first use of a stranger's token revoked this one, because both lack a refresh token."""
+    end = revoked_at(scene)
+    if end is None or scene.row is None or scene.row.refreshable or NULLABLE not in scene.flags:
+        return None
+    near = sorted(
+        (
+            r
+            for r in scene.others.requests
+            if r.first_use is not False
+            and r.tenant != scene.row.tenant
+            and -0.1 <= end - scene.source_time(r.at) <= SAME_REQUEST
+        ),
+        key=lambda r: (not r.first_use, r.at, repr(r)),
+    )
+    if not near:
+        return None
+    explained = replacement_at(scene, end) is not None or scene.same_instant >= 2
+    sure = not explained and (near[0].first_use or len(near) == 1)
+    return Found(
+        Confidence.LIKELY if sure else Confidence.POSSIBLE,
+        f"A request of tenant {near[0].tenant} at {utc(near[0].at)} revoked this stranger's token (doorkeeper#1497).",
+        evidence_for=(
+            "The column previous_refresh_token may be NULL here (Doorkeeper 5.4.0 to 5.5.0).",
+            f"revoked_at, {utc(end)}, is the time of a request of tenant {near[0].tenant}.",
+            *(("That request was the first use of its token.",) if near[0].first_use else ()),
+        ),
+        evidence_against=(
+            *(("A newer token or a mass revocation at the same moment explains it as well.",) if explained else ()),
+            *((f"{len(near)} requests of other tenants fit.",) if len(near) > 1 else ()),
+        ),
+        words={"other": near[0].tenant, "revoked": utc(end)},
+        times={"revoked_at": end, "other_request_at": near[0].at},
+    )
+
+
+def examine_revoked(scene: Scene) -> Found | None:
+    """The row says revoked, and nothing more special explains it."""
+    row, end = scene.last_row, revoked_at(scene)
+    if scene.healed:
+        return None
+    if row is None:
+        return _by_reason_only(scene)
+    if end is None or (row.expires_at is not None and row.expires_at < end):
+        return None
+    mass = scene.same_instant >= 2
+    return Found(
+        Confidence.CERTAIN if scene.row is not None else Confidence.LIKELY,
+        f"The token was revoked at {utc(end)}" + (f", together with {scene.same_instant} others." if mass else "."),
+        evidence_for=(
+            f"revoked_at of its row: {utc(end)}.",
+            *(() if scene.row else ("The row has vanished since; this was its state when last seen.",)),
+            *((f"{scene.same_instant} rows were revoked in the same millisecond.",) if mass else ()),
+            *(f"POST /oauth/revoke at {utc(e.at)} by {e.client or 'an unnamed client'} named it." for e in _revocations(scene)),
+            *(("Our memory was older: the request was let through, and the backend refused it.",) if scene.by_backend else ()),
+        ),
+        evidence_against=_later_life(scene),
+        words={
+            "revoked": utc(end),
+            "event": "Many tokens were revoked at once: an application was revoked or re-authorized"
+            if mass
+            else "Nothing here shows who revoked it",
+        },
+        times={"issued_at": row.created_at, "revoked_at": end},
+        findings=("mass_revocation",) if mass else (),
+    )
+
+
+def _by_reason_only(scene: Scene) -> Found | None:
+    if scene.reason != Reason.REVOKED or scene.then is not None:
+        return None
+    return Found(
+        Confidence.LIKELY,
+        "The token was revoked.",
+        evidence_for=("The verdict at that moment was `revoked`.",),
+        missing=("the row as it was read", "when it was revoked"),
+        words={"revoked": "before " + utc(scene.at), "event": "The row was not kept"},
+    )
+
+
+def _revocations(scene: Scene) -> list[OauthEvent]:
+    mine = [e for e in scene.evidence.oauth if e.presented and e.presented == scene.fingerprint and e.endpoint == "revoke"]
+    return sorted((e for e in mine if e.at <= scene.at), key=lambda e: (e.at, repr(e)))
+
+
+def _later_life(scene: Scene) -> tuple[str, ...]:
+    alive = [r for r in scene.later if isinstance(r.state, Known) and r.state.revoked_at is None]
+    return (f"Read again at {utc(alive[0].read_at)} it was not revoked ({listed([alive[0].via])}).",) if alive else ()
+
+
+ROTATED: Final = Rule(
+    Code.TOKEN_ROTATED,
+    "The client refreshed its token and went on with the old one, which Doorkeeper revoked at the first use of the new one.",
+    "Another row came from this row's refresh token (its previous_refresh_token, or a refresh that passed through here), and "
+    "this row was revoked at or after that.",
+    "{client} refreshed at {refreshed} and kept the old token. Check that one connection only uses these credentials; have the "
+    "customer authorize again.",
+    "{client} renewed its access at {refreshed} but kept sending the previous token, which ended with the renewal. Please "
+    "authorize the connection again: {page}, then {again}.",
+    examine_rotated,
+)
+
+NULL_REFRESH: Final = Rule(
+    Code.NULL_REFRESH_MATCH,
+    "Doorkeeper 5.4.0 to 5.5.0 with a nullable previous_refresh_token revokes a stranger's token (doorkeeper#1497).",
+    "revoked_at is the moment of the first request of another tenant's token, the column is nullable, this token has no "
+    "refresh token, and nothing else happened to it then.",
+    "Upgrade Doorkeeper to 5.5.1 or later, or make previous_refresh_token NOT NULL with default ''. The token was revoked at "
+    "{revoked} by a request of tenant {other}; issue a new one.",
+    "Your access token was ended at {revoked} by a fault on our side, which we correct. We will send you a new one; then "
+    "please {page}, and {again}.",
+    examine_null_refresh,
+)
+
+REVOKED: Final = Rule(
+    Code.TOKEN_REVOKED,
+    "The token was revoked, and no replacement, refresh or known fault explains it.",
+    "revoked_at of the row. Rows revoked in the same millisecond show a mass revocation (finding `mass_revocation`).",
+    "{event}. Look in the application's audit log at {revoked}. If it was not meant, issue a new token.",
+    "The access token of {client} was revoked at {revoked} and is no longer accepted. We will give you a new one if the "
+    "connection shall go on; then please {page}, and {again}.",
+    examine_revoked,
+)

@@ -1,0 +1,173 @@
+"""The client presents an older token: `token_superseded` (another was issued in its place) and `shared_token`.
+
+A newer row explains the end of a token only when it was made *at* that end. One that was made much later is the repair.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.clients import by_hand
+from proxy.core.diagnosis.scene import Scene
+from proxy.core.diagnosis.words import listed, span, utc
+from proxy.core.history import ClientIdentity
+from proxy.core.token import Known, Sibling
+
+ONE_EVENT: Final = 5.0
+"""Seconds between revoking the old row and inserting the new one in a single regeneration, slow transactions included."""
+HANDOVER: Final = 86_400.0
+"""Seconds for which a vendor lets old and new token live side by side before the old one is revoked."""
+EXACT: Final = 60.0
+"""Seconds: an observed interval of death this short leaves a newer row in it no other meaning."""
+
+
+def revoked_at(scene: Scene) -> float | None:
+    """When the row (as it was then, or as last seen) was revoked, if that was in force at the moment."""
+    row = scene.last_row
+    return row.revoked_at if row and row.revoked_at is not None and row.revoked_at <= scene.now else None
+
+
+def replacements(scene: Scene) -> tuple[Sibling, ...]:
+    """Newer rows of the same application and owner that are no products of a refresh."""
+    row = scene.last_row
+    if row is None or (row.application is None and row.owner is None):
+        return ()
+    refreshed = {s.row for s in scene.related("successor")}
+    return tuple(s for s in scene.related("newer") if s.row not in refreshed and _same_party(s, row))
+
+
+def replacement_at(scene: Scene, instant: float) -> Sibling | None:
+    """The replacement made within seconds of an instant of the source's clock, the nearest if several."""
+    near = [s for s in replacements(scene) if abs(s.created_at - instant) <= ONE_EVENT]
+    return min(near, key=lambda s: (abs(s.created_at - instant), repr(s)), default=None)
+
+
+def examine_superseded(scene: Scene) -> Found | None:
+    """Row revoked or gone, and a newer one made at that moment."""
+    row = scene.last_row
+    if row is None or not replacements(scene) or scene.healed:
+        return None
+    end = revoked_at(scene)
+    if end is not None:
+        return _at_revocation(scene, row, end)
+    if scene.gone and (row.expires_at is None or row.expires_at >= scene.now):
+        return _at_disappearance(scene, row)
+    return None
+
+
+def _at_revocation(scene: Scene, row: Known, end: float) -> Found:
+    exact = replacement_at(scene, end)
+    if exact is not None:
+        against = ("The token had a refresh token; a refresh at that moment could look the same.",) if row.refreshable else ()
+        line = f"The newer token was issued {span(exact.created_at - end)} from the moment at which this one was revoked."
+        return _found(scene, row, exact, Confidence.LIKELY if against else Confidence.CERTAIN, line, against)
+    since = scene.source_time(scene.last_good) if scene.last_good is not None else None
+    before = [s for s in replacements(scene) if since is not None and since <= s.created_at <= end]
+    if before and end - before[-1].created_at <= HANDOVER and not row.refreshable:
+        later = span(end - before[-1].created_at)
+        line = f"The newer token was issued after this one last worked, and this one was revoked {later} later."
+        return _found(scene, row, before[-1], Confidence.LIKELY, line, ())
+    other = min(replacements(scene), key=lambda s: (abs(s.created_at - end), repr(s)))
+    against = (f"The newer token was issued {span(other.created_at - end)} from the revocation: too far to be one event.",)
+    return _found(scene, row, other, Confidence.POSSIBLE, "A newer token of the same application and owner exists.", against)
+
+
+def _at_disappearance(scene: Scene, row: Known) -> Found:
+    start, end = scene.vanished
+    low = scene.source_time(start) - ONE_EVENT if start is not None else end
+    high = scene.source_time(end) + ONE_EVENT
+    inside = [s for s in replacements(scene) if low <= s.created_at <= high]
+    if not inside:
+        against = ("The newer token was not issued between the last sight of this one and its absence.",)
+        line = "The row is gone and a newer token of the same application and owner exists."
+        return _found(scene, row, replacements(scene)[-1], Confidence.POSSIBLE, line, against)
+    line = f"The row vanished between {utc(start)} and {utc(end)}, and the newer token was issued in that time."
+    strangers = {d.tenant for d in scene.others.deaths if d.how == "deleted"} - {row.tenant}
+    if strangers:
+        against = (f"Tokens of other tenants vanished in the same minute ({listed(sorted(strangers))}): a clean-up.",)
+        return _found(scene, row, inside[0], Confidence.POSSIBLE, line, against)
+    exact = start is not None and end - start <= EXACT and scene.confirmed
+    strong = Confidence.CERTAIN if exact else Confidence.LIKELY if scene.confirmed else Confidence.POSSIBLE
+    return _found(scene, row, inside[0], strong, line, ())
+
+
+def _found(scene: Scene, row: Known, newer: Sibling, confidence: Confidence, line: str, against: tuple[str, ...]) -> Found:
+    end = revoked_at(scene)
+    state = f"The token's row was revoked at {utc(end)}." if end is not None else "The token's row is gone."
+    used = "" if newer.used is None else f"The newer token has {'' if newer.used else 'not '}been used."
+    late = scene.last_good is not None and end is not None and scene.source_time(scene.last_good) > end + ONE_EVENT
+    return Found(
+        confidence,
+        f"The client still presents the token issued {utc(row.created_at)}; a newer one of the same application and owner "
+        f"has replaced it since {utc(newer.created_at)}.",
+        evidence_for=tuple(filter(None, (state, f"Same application and owner: issued {utc(newer.created_at)}.", line, used))),
+        evidence_against=against + (("The token was accepted after it had been revoked.",) if late else ()),
+        missing=() if scene.last_good is not None else ("when the token last worked",),
+        words={"issued": utc(row.created_at), "newer": utc(newer.created_at)},
+        times={"issued_at": row.created_at, "newer_at": newer.created_at, "revoked_at": end},
+        findings=("mass_revocation",) if scene.same_instant >= 2 and end is not None else (),
+    )
+
+
+def _same_party(sibling: Sibling, row: Known) -> bool:
+    """A sibling that names its application or owner must name ours."""
+    same_application = sibling.application is None or sibling.application == row.application
+    return same_application and (sibling.owner is None or sibling.owner == row.owner)
+
+
+def examine_shared(scene: Scene) -> Found | None:
+    """One secret in two connections (reuse_access_token), and then it was replaced for one of them."""
+    row, end = scene.last_row, revoked_at(scene)
+    newer = replacement_at(scene, end) if end is not None else None
+    pair = _two_connections(scene)
+    if row is None or newer is None or pair is None:
+        return None
+    first, second = pair
+    people = by_hand(first.agent) or by_hand(second.agent)
+    return Found(
+        Confidence.POSSIBLE if people or min(first.count, second.count) < 3 else Confidence.LIKELY,
+        f"Two connections, {first.agent} and {second.agent}, held the same token; it was replaced {utc(newer.created_at)}.",
+        evidence_for=(
+            f"{first.agent} used it from {utc(first.first)} to {utc(first.last)}.",
+            f"{second.agent} used it from {utc(second.first)} to {utc(second.last)}: at the same time.",
+            f"A newer token was issued {utc(newer.created_at)}, when this one was revoked.",
+        ),
+        evidence_against=("One of the two is a tool that people use by hand.",) if people else (),
+        words={"first": first.agent, "second": second.agent, "newer": utc(newer.created_at)},
+        times={"newer_at": newer.created_at, "revoked_at": end},
+    )
+
+
+def _two_connections(scene: Scene) -> tuple[ClientIdentity, ClientIdentity] | None:
+    """The two busiest client identities of different agents whose times of use overlap. Prefixes alone say nothing: one
+    client leaves from many addresses."""
+    history = scene.incident.history if scene.incident and scene.incident.history else scene.evidence.history
+    clients = sorted(history.clients if history else (), key=lambda c: (by_hand(c.agent), -c.count, repr(c)))
+    pairs = ((a, b) for i, a in enumerate(clients) for b in clients[i + 1 :])
+    return next((p for p in pairs if p[0].agent != p[1].agent and p[0].first < p[1].last and p[1].first < p[0].last), None)
+
+
+SUPERSEDED: Final = Rule(
+    Code.TOKEN_SUPERSEDED,
+    "The client still presents an older token of the same application and owner; a newer one has taken its place.",
+    "The row is revoked or gone, and a newer row of the same application and owner was created at that moment: within "
+    "seconds of revoked_at, or between the last good answer and the first failure. One made much later is a repair.",
+    "Enter the token issued {newer} at {client}; if nobody kept it, regenerate once more and enter that one at once. Then tell "
+    "the customer to resubmit what failed.",
+    "{client} still sends the access token issued {issued}. It was replaced {newer} and is no longer accepted. Please {page} "
+    "(use the newest one), then {again}.",
+    examine_superseded,
+)
+
+SHARED: Final = Rule(
+    Code.SHARED_TOKEN,
+    "Two connections hold one and the same token (Doorkeeper's reuse_access_token), and it was replaced for one of them.",
+    "One token came from two different clients over the same time, and then a newer row was created as it was revoked. Two "
+    "addresses of one client prove nothing.",
+    "Two connections share one token: {first} and {second}. Give each its own application or owner, or switch "
+    "reuse_access_token off; then enter the new token ({newer}) at the one that still sends the old.",
+    "The access token of this connection was also used by a second connection and was replaced {newer}. Please {page}, "
+    "with a token that no other connection uses, then {again}.",
+    examine_shared,
+)

@@ -1,0 +1,261 @@
+"""What happened to the row: per cause scenarios that must give it, and near misses that must not."""
+
+import pytest
+
+from proxy.core.diagnosis import Death, NeighbourRequest, OauthEvent, Others, diagnose
+from proxy.core.history import ClientIdentity
+from proxy.core.token import FAR_FUTURE, Sibling, Unknown
+from tests.core.diagnosis.world import (
+    AT,
+    DAY,
+    FP,
+    ISSUED,
+    ROW,
+    around,
+    backend_refusal,
+    gone,
+    history,
+    never_known,
+    newer,
+    reading,
+    refusal,
+    reread,
+    row,
+)  # fmt: skip
+
+HOUR = 3600.0
+REVOKED = row(revoked_at=AT - HOUR)
+OAUTH = row(refreshable=True, expires_in=30 * 86_400, revoked_at=AT - HOUR)
+
+
+def successor(created_at, used=None):
+    return Sibling("successor", 9, created_at, application="3", owner="11", used=used)
+
+
+def shared(first="Okta SCIM Client", second="OneLogin", gap=0.0, count=50):
+    a = ClientIdentity(first, "192.0.2.0/24", ISSUED, AT - HOUR, count)
+    b = ClientIdentity(second, "198.51.100.0/24", (AT - HOUR + 1 if gap else ISSUED + DAY), AT, count)
+    return refusal(REVOKED, surroundings=around(newer(AT - HOUR)), past=history(AT - 2 * HOUR, clients=(a, b)))
+
+
+def null_refresh(*requests, flags=("previous_refresh_token_nullable",), state=REVOKED, siblings=(), count=0):
+    return refusal(state, surroundings=around(*siblings, flags=flags, count=count), others=Others(requests=requests))
+
+
+STRANGER = NeighbourRequest("globex", AT - HOUR - 0.2, first_use=True)
+REFRESH = OauthEvent(AT - HOUR - 5, "token", 200, "refresh_token", presented=FP, created="ff")
+
+SUPERSEDED = {
+    "regenerated in one transaction": refusal(REVOKED, surroundings=around(newer(AT - HOUR + 0.01))),
+    "regenerated slowly": refusal(REVOKED, surroundings=around(newer(AT - HOUR - 4))),
+    "issued after the last good answer, revoked 2 h later": refusal(
+        REVOKED, surroundings=around(newer(AT - 3 * HOUR)), past=history(AT - 4 * HOUR)
+    ),
+    "replaced by delete and insert, seen to the second": gone(newer(AT - 1800.5)),
+    "replaced by delete and insert, seen only by the failing": gone(newer(AT - 1000), seen=(AT - 3000, AT - 10)),
+    "revoked at the replacement, and the row erased since": gone(newer(AT - HOUR), before=REVOKED),
+    "memory was stale and the backend refused it": backend_refusal(row(revoked_at=AT - 1), surroundings=around(newer(AT - 1))),
+    "clocks 90 s apart": refusal(row(revoked_at=AT + 60), offset=90.0, surroundings=around(newer(AT + 60))),
+}
+NOT_SUPERSEDED = {
+    "repaired a day after an unexplained revocation": refusal(
+        row(revoked_at=AT - 2 * DAY), surroundings=around(newer(AT - DAY))
+    ),
+    "repaired after the incident": refusal(row(revoked_at=AT - 1), surroundings=around(newer(AT + 2))),
+    "a second connection since January": refusal(
+        REVOKED, surroundings=around(newer(ISSUED + DAY)), past=history(AT - 2 * HOUR)
+    ),
+    "another owner's token": refusal(REVOKED, surroundings=around(newer(AT - HOUR, owner="12"))),
+    "neither application nor owner": refusal(
+        row(revoked_at=AT - HOUR, application=None, owner=None), surroundings=around(newer(AT - HOUR))
+    ),
+    "newer row, this one alive": backend_refusal(surroundings=around(newer(AT - 1))),
+    "revocation in the future": backend_refusal(row(revoked_at=FAR_FUTURE), surroundings=around(newer(AT - 1))),
+    "deleted, and replaced much later": gone(newer(AT - 60)),
+    "deleted together with other tenants' tokens": gone(
+        newer(AT - 1800.5), others=Others(deaths=(Death("f", "globex", AT - 1800, application="4"),))
+    ),
+}
+ROTATED = {
+    "successor in use": refusal(OAUTH, surroundings=around(successor(AT - HOUR - 2, used=True))),
+    "successor, use not known": refusal(OAUTH, surroundings=around(successor(AT - HOUR - 2))),
+    "successor is also the newer row": refusal(
+        OAUTH, surroundings=around(newer(AT - HOUR - 2, row=9), successor(AT - HOUR - 2, used=True))
+    ),
+    "the refresh passed through here": refusal(OAUTH, oauth=(REFRESH,)),
+    "link emptied at first use": refusal(OAUTH, surroundings=around(newer(AT - HOUR - 2, used=True))),
+}
+NOT_ROTATED = {
+    "regenerated: issued after the revocation": refusal(OAUTH, surroundings=around(newer(AT - HOUR + 0.01, used=True))),
+    "a static token": refusal(REVOKED, surroundings=around(newer(AT - HOUR - 2, used=True))),
+    "successor never used": refusal(OAUTH, surroundings=around(successor(AT - HOUR - 2, used=False))),
+    "successor made after the revocation": refusal(OAUTH, surroundings=around(successor(AT - 60, used=True))),
+    "refused refresh": refusal(
+        OAUTH, oauth=(OauthEvent(AT - HOUR, "token", 400, "refresh_token", "invalid_grant", presented=FP),)
+    ),
+    "refresh of another token": refusal(OAUTH, oauth=(OauthEvent(AT - HOUR, "token", 200, "refresh_token", presented="ee"),)),
+    "not revoked at all": backend_refusal(row(refreshable=True), surroundings=around(successor(AT - 5, used=True))),
+}
+REVOKED_CASES = {
+    "no sibling": refusal(REVOKED, surroundings=around()),
+    "nothing but the row": refusal(REVOKED, past=None),
+    "only the verdict": refusal(None, "revoked"),
+    "many in one millisecond": refusal(REVOKED, surroundings=around(count=12)),
+    "named by /oauth/revoke": refusal(REVOKED, oauth=(OauthEvent(AT - HOUR, "revoke", 200, presented=FP, client="admin"),)),
+    "revoked, then erased": gone(before=row(revoked_at=AT - 2000)),
+    "revoked between our memory and the backend": backend_refusal(row(revoked_at=AT - 0.2)),
+    **{name: NOT_SUPERSEDED[name] for name in ("repaired after the incident", "a second connection since January")},
+}
+NOT_REVOKED = {
+    "alive then, revoked at the re-read": backend_refusal(notes=(reread(REVOKED, 1),)),
+    "revoked in the future": backend_refusal(row(revoked_at=AT + 60)),
+    "expired before it was revoked": refusal(row(expires_in=3600, revoked_at=AT - HOUR)),
+    "unknown": never_known(),
+}
+EXPIRED = {
+    "a day ago": refusal(row(expires_in=13 * 86_400), "expired"),
+    "expires_in 0": refusal(row(expires_in=0), "expired"),
+    "expired, then revoked by a clean-up": refusal(row(expires_in=3600, revoked_at=AT - HOUR)),
+    "expired, then erased": gone(before=row(expires_in=3600)),
+    "only the verdict": refusal(None, "expired"),
+    "clock behind, still expired by both": refusal(row(expires_in=13 * 86_400), "expired", offset=-30.0),
+    "a newer token waits": refusal(row(expires_in=13 * 86_400), "expired", around(newer(AT - 2 * DAY))),
+}
+NOT_EXPIRED = {
+    "at the very instant": backend_refusal(row(expires_in=14 * 86_400 + 1)),
+    "never expires": backend_refusal(row(expires_in=None)),
+    "revoked before it expired": refusal(row(expires_in=13 * 86_400, revoked_at=AT - 5 * DAY)),
+    "only the offset decides": refusal(row(expires_in=14 * 86_400 + 30), "expired", offset=60.0),
+    "expired later, at the re-read": backend_refusal(row(expires_in=15 * 86_400), notes=(reread(row(expires_in=0), 60),)),
+}
+SKEWED = {
+    "source a minute ahead": refusal(row(expires_in=14 * 86_400 + 30), "expired", offset=60.0),
+    "source 5 s ahead": refusal(row(expires_in=14 * 86_400 + 2), "expired", offset=5.0),
+}
+NOT_SKEWED = {
+    "expired by both clocks": refusal(row(expires_in=13 * 86_400), "expired", offset=60.0),
+    "offset unknown": refusal(row(expires_in=14 * 86_400 - 1), "expired", offset=None),
+    "offset of 0.3 s": refusal(row(expires_in=14 * 86_400), "expired", offset=0.3),
+    "revoked": refusal(row(expires_in=14 * 86_400 + 30, revoked_at=AT - HOUR), offset=60.0),
+}
+DELETED = {
+    "seen to vanish": gone(),
+    "vanished with all of its application": gone(others=Others(deaths=(Death("f", "acme", AT - 1800, application="3"),))),
+    "only known to have worked": refusal(Unknown(), "unknown", around()),
+    "replaced much later": gone(newer(AT - 60)),
+    "gone although the search failed": refusal(Unknown(), "unknown", around(error="timeout")),
+    "still gone a minute later": gone(notes=(reread(Unknown(), 60),)),
+    "the backend found it first": backend_refusal(Unknown(), past=history(AT - 1, last_reading=reading(ROW, AT - 0.5))),
+}
+NOT_DELETED = {
+    "back a second later": gone(notes=(reread(ROW, 1),)),
+    "had been revoked before": gone(before=row(revoked_at=AT - 2000)),
+    "had expired before": gone(before=row(expires_in=3600)),
+    "never seen": never_known(),
+    "only a replica misses it": refusal(Unknown(), "unknown", via="replica"),
+    "deleted after it had been refused as revoked": refusal(REVOKED, notes=(reread(Unknown(), 60),)),
+}
+UNKNOWN = {
+    "no row, no memory, nothing near": never_known(),
+    "refused before as well": refusal(Unknown(), "unknown", around(), past=history(None, first_bad=AT - DAY)),
+}
+NOT_UNKNOWN = {
+    "worked yesterday": refusal(Unknown(), "unknown", around(), past=history(AT - DAY)),
+    "the search for near misses failed": never_known(surroundings=around(error="timeout")),
+    "only a replica was asked": never_known(via="replica"),
+    "there a second later": never_known(notes=(reread(ROW, 1),)),
+}
+SHARED = {"two clients": shared(), "two clients, few calls": shared(count=3)}
+NOT_SHARED = {
+    "one client from two addresses": shared("Okta SCIM Client", "Okta SCIM Client"),
+    "an engineer's curl": shared(second="curl"),
+    "one after the other": shared(gap=1),
+}
+NULL_REFRESH = {
+    "first use of a stranger's token": null_refresh(STRANGER),
+    "the only request in that second": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.5)),
+}
+NOT_NULL_REFRESH = {
+    "column not nullable": null_refresh(STRANGER, flags=()),
+    "this token has a refresh token": null_refresh(STRANGER, state=OAUTH),
+    "the same tenant's request": null_refresh(NeighbourRequest("acme", AT - HOUR - 0.2, first_use=True)),
+    "a request after the revocation": null_refresh(NeighbourRequest("globex", AT - HOUR + 3, first_use=True)),
+    "a token long in use": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.2, first_use=False)),
+    "a busy second": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.2), NeighbourRequest("initech", AT - HOUR - 0.1)),
+    "regenerated at that moment": null_refresh(STRANGER, siblings=(newer(AT - HOUR),)),
+    "mass revocation": null_refresh(STRANGER, count=5),
+}
+TABLE = {
+    "token_superseded": (SUPERSEDED, NOT_SUPERSEDED),
+    "token_rotated": (ROTATED, NOT_ROTATED),
+    "token_revoked": (REVOKED_CASES, NOT_REVOKED),
+    "token_expired": (EXPIRED, NOT_EXPIRED),
+    "clock_skew": (SKEWED, NOT_SKEWED),
+    "token_deleted": (DELETED, NOT_DELETED),
+    "token_unknown": (UNKNOWN, NOT_UNKNOWN),
+    "shared_token": (SHARED, NOT_SHARED),
+    "null_refresh_match": (NULL_REFRESH, NOT_NULL_REFRESH),
+}
+
+
+def cases(which):
+    return [pytest.param(code, e, id=f"{code}: {name}") for code, sides in TABLE.items() for name, e in sides[which].items()]
+
+
+@pytest.mark.parametrize("code,evidence", cases(0))
+def test_gives(code, evidence):
+    diagnosis = diagnose(evidence)
+    assert (code, True) == (diagnosis.cause.code, diagnosis.cause.confidence != "possible"), diagnosis
+
+
+@pytest.mark.parametrize("code,evidence", cases(1))
+def test_does_not_give(code, evidence):
+    assert code != diagnose(evidence).cause.code
+
+
+def test_a_regeneration_seen_at_the_same_moment_is_certain_and_names_its_times():
+    cause = diagnose(SUPERSEDED["regenerated in one transaction"]).cause
+    assert cause.confidence == "certain"
+    assert {name: cause.facts[name] for name in ("issued_at", "newer_at", "revoked_at", "last_good_at")} == {
+        "issued_at": ISSUED,
+        "newer_at": AT - HOUR + 0.01,
+        "revoked_at": AT - HOUR,
+        "last_good_at": AT - 3600,
+    }
+
+
+def test_a_newer_row_that_does_not_explain_is_named_as_runner_up():
+    diagnosis = diagnose(NOT_SUPERSEDED["repaired a day after an unexplained revocation"])
+    assert diagnosis.runner_up is not None
+    assert (diagnosis.cause.code, diagnosis.runner_up.code) == ("token_revoked", "token_superseded")
+    assert diagnosis.runner_up.evidence_against
+
+
+@pytest.mark.parametrize(
+    "finding,evidence",
+    [
+        ("mass_revocation", REVOKED_CASES["many in one millisecond"]),
+        ("application_destroyed", DELETED["vanished with all of its application"]),
+    ],
+)
+def test_findings(finding, evidence):
+    assert (finding,) == diagnose(evidence).cause.findings
+
+
+@pytest.mark.parametrize(
+    "siblings,deaths",
+    [
+        ((), ()),
+        ((newer(ISSUED - DAY, relation="older"),), (Death("f", "acme", AT, application="3"),)),
+        ((), (Death("f", "acme", AT, application="3"), Death("g", "globex", AT, application="4"))),
+    ],
+    ids=["it died alone", "one of the application lives", "another application's died as well"],
+)
+def test_no_destroyed_application(siblings, deaths):
+    assert diagnose(gone(*siblings, others=Others(deaths=deaths))).cause.findings == ()
+
+
+def test_age_at_death_and_the_known_fault_of_the_cleanup_are_told():
+    advice = diagnose(gone()).cause.advice_operator
+    assert "age 13 d 23 h" in advice
+    assert "#1792" in advice
