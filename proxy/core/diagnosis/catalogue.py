@@ -65,13 +65,8 @@ class _Words(dict[str, str]):
 
 def _fill(template: str, scene: Scene, words: dict[str, str]) -> str:
     client = client_of(scene.incident.exchange.user_agent if scene.incident else "")
-    common = {
-        "client": client.name,
-        "page": client.page,
-        "again": client.again,
-        "bearer": client.bearer_hint,
-        "at": utc(scene.at),
-    }
+    steps = f"Where: {client.page}. Then {client.again}."
+    common = {"client": client.name, "steps": steps, "bearer": client.bearer_hint, "at": utc(scene.at)}
     text = template.format_map(_Words(common | words))
     return text[:1].upper() + text[1:]
 

@@ -23,7 +23,7 @@ class Client(msgspec.Struct, frozen=True):
 
 ANY: Final = Client(
     "the provisioning client",
-    "open the provisioning (SCIM) settings of your identity provider and replace the API token",
+    "in the provisioning (SCIM) settings of your identity provider, enter the API token",
     "run its connection test and start the failed provisioning tasks again",
 )
 

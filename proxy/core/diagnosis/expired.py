@@ -112,7 +112,7 @@ EXPIRED: Final = Rule(
     "The offset of the clocks is compared: where it decides, the cause is `clock_skew`.",
     "Issued {issued} for {lifetime}, expired {expired}. Issue a new token; a client with a refresh token should have renewed: "
     "look for refused calls of /oauth/token.",
-    "The access token of {client} expired at {expired}. We will give you a new one; then please {page}, and {again}. If you "
+    "The access token of {client} expired at {expired}. We will give you a new one. {steps} If you "
     "connected by signing in, authorize the connection again instead.",
     examine_expired,
 )
@@ -124,6 +124,6 @@ CLOCK_SKEW: Final = Rule(
     "backend says `expired` shortly before the time.",
     "The clocks differ by at least {seconds}. Run NTP on the database, the backend and this machine, then compare again.",
     "The access token of {client} was at the very end of its lifetime ({expired}). We correct a clock on our side and will "
-    "give you a new token; then please {page}, and {again}.",
+    "give you a new token. {steps}",
     examine_clock_skew,
 )

@@ -105,8 +105,8 @@ DELETED: Final = Rule(
     "`application_destroyed`: everything that vanished in that minute was of one application of which nothing is left. A row "
     "that had been revoked or had expired before it vanished is not this cause.",
     "Deleted at age {age}. {hint}. Issue a new token.",
-    "The access token of {client} no longer exists on our side (since {gone} at the latest). We will give you a new one; then "
-    "please {page}, and {again}.",
+    "The access token of {client} no longer exists on our side (since {gone} at the latest). We will give you a new one. "
+    "{steps}",
     examine_deleted,
 )
 
@@ -116,6 +116,6 @@ UNKNOWN: Final = Rule(
     "The primary has no row, this proxy never saw it work, and the search for near misses found nothing.",
     "This secret never existed here: ask from which environment or tenant it was copied, or issue a new token.",
     "{client} sends an access token that we did not issue for this address: perhaps it belongs to another environment. Please "
-    "{page} with the token that you received for this connection, then {again}.",
+    "enter the token that you received for this connection. {steps}",
     examine_unknown,
 )

@@ -184,7 +184,7 @@ ROTATED: Final = Rule(
     "{client} refreshed at {refreshed} and kept the old token. Check that one connection only uses these credentials; have the "
     "customer authorize again.",
     "{client} renewed its access at {refreshed} but kept sending the previous token, which ended with the renewal. Please "
-    "authorize the connection again: {page}, then {again}.",
+    "authorize the connection again. {steps}",
     examine_rotated,
 )
 
@@ -195,8 +195,7 @@ NULL_REFRESH: Final = Rule(
     "refresh token, and nothing else happened to it then.",
     "Upgrade Doorkeeper to 5.5.1 or later, or make previous_refresh_token NOT NULL with default ''. The token was revoked at "
     "{revoked} by a request of tenant {other}; issue a new one.",
-    "Your access token was ended at {revoked} by a fault on our side, which we correct. We will send you a new one; then "
-    "please {page}, and {again}.",
+    "Your access token was ended at {revoked} by a fault on our side, which we correct. We will send you a new one. {steps}",
     examine_null_refresh,
 )
 
@@ -206,6 +205,6 @@ REVOKED: Final = Rule(
     "revoked_at of the row. Rows revoked in the same millisecond show a mass revocation (finding `mass_revocation`).",
     "{event}. Look in the application's audit log at {revoked}. If it was not meant, issue a new token.",
     "The access token of {client} was revoked at {revoked} and is no longer accepted. We will give you a new one if the "
-    "connection shall go on; then please {page}, and {again}.",
+    "connection shall go on. {steps}",
     examine_revoked,
 )

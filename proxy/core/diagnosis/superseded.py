@@ -155,8 +155,8 @@ SUPERSEDED: Final = Rule(
     "seconds of revoked_at, or between the last good answer and the first failure. One made much later is a repair.",
     "Enter the token issued {newer} at {client}; if nobody kept it, regenerate once more and enter that one at once. Then tell "
     "the customer to resubmit what failed.",
-    "{client} still sends the access token issued {issued}. It was replaced {newer} and is no longer accepted. Please {page} "
-    "(use the newest one), then {again}.",
+    "{client} still sends the access token issued {issued}. It was replaced {newer} and is no longer accepted: please "
+    "enter the new one. {steps}",
     examine_superseded,
 )
 
@@ -167,7 +167,7 @@ SHARED: Final = Rule(
     "addresses of one client prove nothing.",
     "Two connections share one token: {first} and {second}. Give each its own application or owner, or switch "
     "reuse_access_token off; then enter the new token ({newer}) at the one that still sends the old.",
-    "The access token of this connection was also used by a second connection and was replaced {newer}. Please {page}, "
-    "with a token that no other connection uses, then {again}.",
+    "The access token of this connection was also used by a second connection and was replaced {newer}. It needs "
+    "a token that no other connection uses. {steps}",
     examine_shared,
 )
