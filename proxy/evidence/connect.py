@@ -1,0 +1,157 @@
+"""From a store URL to a redis-py client with bounded waits.
+
+`redis://`, `rediss://` and `unix://` are redis-py's own; `redis+sentinel://` and `redis+cluster://` (with `rediss+...` for TLS)
+name several nodes, which redis-py does not parse, so that is done here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+import msgspec
+from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+DEFAULT_PORT: Final = 6379
+SENTINEL_PORT: Final = 26379
+
+SCHEMES: Final = (
+    "redis",
+    "rediss",
+    "unix",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+)
+
+Client = Redis | RedisCluster
+
+
+class StoreUrlError(ValueError):
+    """The URL cannot be used. The message never repeats it: it may hold a password."""
+
+
+class StoreOptions(msgspec.Struct, frozen=True):
+    """Where the store is and how to reach it. `timeout` in seconds bounds every connect and every reply; what is given
+    here wins over the same thing in the URL."""
+
+    url: str
+    username: str | None = None
+    password: str | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: str | None = None
+    timeout: float = 0.5
+    max_connections: int = 8
+
+    def __repr__(self) -> str:
+        return f"StoreOptions({describe(self.url)})"
+
+
+def describe(url: str) -> str:
+    """The URL as it may be printed: without user, password and options."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def connect(options: StoreOptions) -> Client:
+    """Return a client; nothing is connected yet. StoreUrlError when the URL is not one of ours."""
+    if options.url.partition("://")[0] not in SCHEMES:
+        raise StoreUrlError(f"store URL must begin with one of {', '.join(f'{s}://' for s in SCHEMES)}")
+    try:
+        parts = urlsplit(options.url)
+        base, _, kind = parts.scheme.partition("+")
+        keywords = _keywords(options, parts, tls=base == "rediss")
+        if kind == "sentinel":
+            return _sentinel(options, parts, keywords)
+        if kind == "cluster":
+            return _cluster(parts, keywords)
+        return Redis.from_url(options.url, **keywords)
+    except StoreUrlError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise StoreUrlError("store URL cannot be read: check host, port and options") from error
+
+
+def nodes(netloc: str, default_port: int) -> list[tuple[str, int]]:
+    """Read `h1,h2:7001,[::1]:7002`. StoreUrlError when there is no host."""
+    found = []
+    for part in netloc.rpartition("@")[2].split(","):
+        node = urlsplit(f"//{part}")
+        if not node.hostname:
+            raise StoreUrlError("store URL names no host between its commas")
+        found.append((node.hostname, node.port or default_port))
+    return found
+
+
+def _keywords(options: StoreOptions, parts: SplitResult, *, tls: bool) -> dict[str, Any]:
+    keywords: dict[str, Any] = {
+        "socket_timeout": options.timeout,
+        "socket_connect_timeout": options.timeout,
+        "retry": Retry(NoBackoff(), 1),
+        "max_connections": options.max_connections,
+        "decode_responses": False,
+    }
+    user, password = _credentials(options, parts)
+    if user is not None:
+        keywords["username"] = user
+    if password is not None:
+        keywords["password"] = password
+    if tls:
+        tls_options = {
+            "ssl_ca_certs": options.ca_file,
+            "ssl_certfile": options.cert_file,
+            "ssl_keyfile": options.key_file,
+        }
+        keywords |= {name: value for name, value in tls_options.items() if value is not None}
+    return keywords
+
+
+def _credentials(options: StoreOptions, parts: SplitResult) -> tuple[str | None, str | None]:
+    """User and password, those of the options first. With the password of the URL goes the user of the URL."""
+    login, at, _ = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":") if at else ("", "", "")
+    return options.username or unquote(user) or None, options.password or unquote(password) or None
+
+
+def _one(parts: SplitResult, name: str) -> str | None:
+    values = parse_qs(parts.query).get(name)
+    return values[-1] if values else None
+
+
+def _tls_from_query(parts: SplitResult) -> dict[str, str]:
+    names = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
+    return {name: value for name in names if (value := _one(parts, name)) is not None}
+
+
+def _sentinel(options: StoreOptions, parts: SplitResult, keywords: dict[str, Any]) -> Redis:
+    """`redis+sentinel://[user:password@]s1[:port],s2/master?db=0&sentinel_username=&sentinel_password=`."""
+    master = parts.path.strip("/")
+    if not master:
+        raise StoreUrlError("redis+sentinel:// needs the name of the master as its path")
+    tls = _tls_from_query(parts) | {"ssl": True} if parts.scheme.startswith("rediss") else {}
+    bounds = {"socket_timeout": options.timeout, "socket_connect_timeout": options.timeout, "retry": Retry(NoBackoff(), 1)}
+    login = {
+        "username": options.sentinel_username or _one(parts, "sentinel_username"),
+        "password": options.sentinel_password or _one(parts, "sentinel_password"),
+    }
+    sentinel: Any = Sentinel
+    watchers = sentinel(nodes(parts.netloc, SENTINEL_PORT), sentinel_kwargs={**bounds, **tls, **login})
+    client: Redis = watchers.master_for(master, db=int(_one(parts, "db") or 0), **{**tls, **keywords})
+    return client
+
+
+def _cluster(parts: SplitResult, keywords: dict[str, Any]) -> RedisCluster:
+    """`redis+cluster://[user:password@]n1[:port],n2`: any nodes; the rest is discovered."""
+    if int(_one(parts, "db") or 0) or parts.path.strip("/"):
+        raise StoreUrlError("a Cluster has no database number and no path")
+    if parts.scheme.startswith("rediss"):
+        keywords = {**_tls_from_query(parts), "ssl": True, **keywords}
+    start = [ClusterNode(host, port) for host, port in nodes(parts.netloc, DEFAULT_PORT)]
+    return RedisCluster(startup_nodes=start, **keywords)

@@ -1,0 +1,83 @@
+"""All names of keys in the store, and what they hold. Pure.
+
+Every key begins with `sw:` and carries a hash tag, so that what one operation touches lies in one slot of a Cluster: the tag
+of the tenant (4 characters, part of every incident id), the first 4 digits of a fingerprint, or a fixed word.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.core.incident import tag_of, tenant_tag
+
+RECENT: Final = "sw:{recent}:inc"
+"""zset: incident id by time in ms, the newest ones of all tenants."""
+TENANTS: Final = "sw:{tenants}:seen"
+"""zset: tenant by time of its last incident or activity."""
+CHAINS: Final = "sw:{chains}:seen"
+"""zset: spool chain by time of its last delivery."""
+CHAIN_LAST: Final = "sw:{chains}:last"
+"""zset: spool chain by the number of its last delivered record."""
+
+CHAIN_BLOCK: Final = 100
+"""Records in one hash of a chain's log: stays within hash-max-listpack-entries (128) of Redis 7, the compact form."""
+
+
+def stream(incident_id: str) -> str:
+    """stream: the incidents of the tenants that share this tag, in the order of their arrival in the store."""
+    return f"sw:{{{tag_of(incident_id)}}}:inc"
+
+
+def pointer(incident_id: str) -> str:
+    """string: the stream entry of an incident; that it exists makes a second delivery a no-op."""
+    return f"sw:{{{tag_of(incident_id)}}}:i:{incident_id}"
+
+
+def notes(incident_id: str) -> str:
+    """hash: what was learned later, by name of the note."""
+    return f"sw:{{{tag_of(incident_id)}}}:n:{incident_id}"
+
+
+def by_tenant(tenant: str) -> str:
+    """zset: incident id by time in ms."""
+    return f"sw:{{{tenant_tag(tenant)}}}:by:{tenant}"
+
+
+def by_token(fingerprint: str) -> str:
+    """zset: incident id by time in ms, the newest 100."""
+    return f"sw:{{{fingerprint[:4]}}}:tok:{fingerprint}"
+
+
+def history(fingerprint: str) -> str:
+    """hash: each instance's own part of a token's history."""
+    return f"sw:{{{fingerprint[:4]}}}:h:{fingerprint}"
+
+
+def known_tokens(prefix: str) -> str:
+    """zset: fingerprints with a history that begin with these 4 digits, by time; for search by prefix."""
+    return f"sw:{{{prefix[:4]}}}:fps"
+
+
+def activity(tenant: str, hour: int) -> str:
+    """hash: counters per minute and process. `hour` is hours since the epoch."""
+    return f"sw:{{{tenant_tag(tenant)}}}:act:{hour}:{tenant}"
+
+
+def last_request(tenant: str) -> str:
+    """hash: the last request that each instance saw of this tenant."""
+    return f"sw:{{{tenant_tag(tenant)}}}:last:{tenant}"
+
+
+def heartbeats(day: int, instance: str) -> str:
+    """hash: unbroken spans of equal beats, by their start. `day` is days since the epoch."""
+    return f"sw:{{hb{day}}}:{instance}"
+
+
+def heartbeat_instances(day: int) -> str:
+    """set: the instances that beat on this day."""
+    return f"sw:{{hb{day}}}"
+
+
+def chain_block(chain: str, sequence: int) -> str:
+    """hash: kind, id and digest of each record of a chain, by its number."""
+    return f"sw:{{ch:{chain}}}:{sequence // CHAIN_BLOCK}"

@@ -1,0 +1,151 @@
+"""The one way to read evidence, for the command line, the API and the pages.
+
+What still lies in the spool is read first and the store after it, so that a record on its way from one to the other is seen.
+A store that does not answer is never hidden: either the error is raised, or the page says that it is not whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from proxy.core.incident import Incident, Note, time_of
+from proxy.evidence import keys, queries, unshipped
+from proxy.evidence.redis_store import RedisStore, StoreError
+
+PREFIX_LENGTH: Final = 8
+"""Characters of an incident id or fingerprint that suffice to look for it: one second of time, or 32 bits of a token."""
+
+LISTED_TENANTS: Final = 100_000
+ROUNDS: Final = 8
+"""Attempts to fill a page when the retention has taken entries that an index still names."""
+
+FOUND_LIMIT: Final = 100
+"""Matches of a prefix that are returned: more are no help."""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Incidents, newest first. `before` is the cursor for the next page, None at the end. `store_error` is set when the
+    store did not answer and the page holds only what lies in the spool."""
+
+    incidents: tuple[Incident, ...]
+    before: str | None = None
+    store_error: str = ""
+
+
+class EvidenceReader:
+    """Reads incidents, notes, histories, activity and heartbeats. `store` or `spool` may be missing."""
+
+    def __init__(self, store: RedisStore | None, spool: Path | None) -> None:
+        self._store = store
+        self._spool = spool
+
+    async def incident(self, incident_id: str) -> Incident | None:
+        """Read one incident. None when there is none; ValueError when this is no id; StoreError when nobody can tell."""
+        wanted = incident_id.upper()
+        time_of(wanted)
+        waiting = await self._unshipped()
+        if wanted in waiting.incidents:
+            return waiting.incidents[wanted]
+        stored = (await queries.incidents(self._need_store(), [wanted])).get(wanted)
+        return None if stored is None else stored.incident
+
+    async def incidents(
+        self, tenant: str | None = None, fingerprint: str | None = None, before: str | None = None, limit: int = 50
+    ) -> Page:
+        """List incidents, newest first: of a token, else of a tenant, else all. `before` is the cursor of the page before."""
+        waiting = await self._unshipped()
+        found = {i.id: i for i in _matching(waiting.incidents.values(), tenant, fingerprint, before)}
+        error, cursor = "", None
+        try:
+            stored, cursor = await self._stored_page(_index(tenant, fingerprint), before, limit)
+            found |= {i.id: i for i in _matching(stored, tenant, fingerprint, before)}
+        except StoreError as failure:
+            error = str(failure)
+        newest = sorted(found.values(), key=lambda incident: incident.id, reverse=True)
+        cut = tuple(newest[:limit])
+        full = len(cut) == limit and (cursor is not None or len(newest) > limit)
+        return Page(cut, cut[-1].id if full else cursor, error)
+
+    async def notes(self, incident_id: str) -> list[Note]:
+        """The notes of an incident, oldest first. StoreError when the store does not answer and the spool has none."""
+        wanted = incident_id.upper()
+        waiting = (await self._unshipped()).notes.get(wanted, {})
+        try:
+            stored = {n.note.name: n.note for n in await queries.notes(self._need_store(), wanted)}
+        except StoreError:
+            if not waiting:
+                raise
+            stored = {}
+        return sorted((stored | waiting).values(), key=lambda note: note.at)
+
+    async def tenants(self) -> dict[str, float]:
+        """Every tenant that was seen, with the time (epoch seconds) of its last incident or activity."""
+        found = await queries.members(self._need_store(), keys.TENANTS, LISTED_TENANTS)
+        for incident in (await self._unshipped()).incidents.values():
+            found[incident.tenant] = max(incident.at, found.get(incident.tenant, 0.0))
+        return found
+
+    async def find_incidents(self, prefix: str) -> list[str]:
+        """Incident ids that begin with these characters, at least 8. ValueError when they cannot be a beginning."""
+        wanted = prefix.upper()
+        if len(wanted) < PREFIX_LENGTH:
+            raise ValueError(f"at least {PREFIX_LENGTH} characters of an incident id")
+        waiting = [i for i in (await self._unshipped()).incidents if i.startswith(wanted)]
+        earliest, latest = time_of(wanted.ljust(26, "0")), time_of(wanted.ljust(26, "Z"))
+        stored = await queries.between(self._need_store(), keys.RECENT, earliest, latest, 10 * FOUND_LIMIT)
+        return sorted({*waiting, *(i for i in stored if i.startswith(wanted))})[:FOUND_LIMIT]
+
+    async def find_tokens(self, prefix: str) -> list[str]:
+        """Fingerprints with a history that begin with these digits, at least 8. ValueError when they are too few."""
+        wanted = prefix.lower()
+        if len(wanted) < PREFIX_LENGTH:
+            raise ValueError(f"at least {PREFIX_LENGTH} digits of a fingerprint")
+        found = await queries.members(self._need_store(), keys.known_tokens(wanted), 10 * FOUND_LIMIT)
+        return sorted(fp for fp in found if fp.startswith(wanted))[:FOUND_LIMIT]
+
+    async def _unshipped(self) -> unshipped.Unshipped:
+        return await asyncio.to_thread(unshipped.read, self._spool)
+
+    def _need_store(self) -> RedisStore:
+        if self._store is None:
+            raise StoreError("unreachable", "no store is configured")
+        return self._store
+
+    async def _stored_page(self, index: str, before: str | None, limit: int) -> tuple[list[Incident], str | None]:
+        """Fill a page; return the cursor behind it, None at the end of the index."""
+        store = self._need_store()
+        found: list[Incident] = []
+        cursor = before
+        for _ in range(ROUNDS):
+            ids = await queries.page(store, index, cursor, limit)
+            stored = await queries.incidents(store, ids) if ids else {}
+            found += [stored[i].incident for i in ids if i in stored]
+            if len(ids) < limit:
+                return found, None
+            cursor = ids[-1]
+            if len(found) >= limit:
+                break
+        return found, cursor
+
+
+def _index(tenant: str | None, fingerprint: str | None) -> str:
+    if fingerprint is not None:
+        return keys.by_token(fingerprint)
+    return keys.RECENT if tenant is None else keys.by_tenant(tenant)
+
+
+def _matching(
+    incidents: Iterable[Incident], tenant: str | None, fingerprint: str | None, before: str | None
+) -> Iterable[Incident]:
+    for incident in incidents:
+        if tenant is not None and incident.tenant != tenant:
+            continue
+        if fingerprint is not None and incident.fingerprint != fingerprint:
+            continue
+        if before is None or incident.id < before.upper():
+            yield incident

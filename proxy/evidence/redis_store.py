@@ -1,0 +1,94 @@
+"""The store: a Redis or Valkey, single, Sentinel or Cluster. Only here is redis-py spoken to and are its errors translated.
+
+Writes go out as pipelines without transaction; each command is one that may be repeated. So an answer that got lost costs a
+repetition and nothing else. Reads and writes are built in `writes.py` and `queries.py`; this file runs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from redis.exceptions import NoScriptError, RedisError
+
+from proxy.evidence.connect import Client
+from proxy.evidence.scripts import BY_SHA
+
+BATCH: Final = 500
+"""Commands in one pipeline: some 0.7 MB of incidents, a few milliseconds of the server's time."""
+
+PATIENCE: Final = 3.0
+"""Seconds for a whole pipeline; each single read from a socket has the client's own, shorter limit."""
+
+Command = tuple[str | bytes | int | float, ...]
+
+
+class StoreError(Exception):
+    """The store did not take or give it. `why`: unreachable, timeout, refused. Always worth another try later."""
+
+    def __init__(self, why: str, detail: str) -> None:
+        super().__init__(f"store {why}: {detail}")
+        self.why = why
+
+
+class RedisStore:
+    """Runs commands on the store. Its waits are bounded; its errors are StoreError."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def run(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands in pipelines and return their answers in order. StoreError when any of them failed."""
+        answers: list[Any] = []
+        for start in range(0, len(commands), BATCH):
+            answers += await self._run_batch(commands[start : start + BATCH])
+        return answers
+
+    async def ping(self) -> None:
+        """StoreError unless the store answers."""
+        await self.run([("EXISTS", "sw:{ping}")])
+
+    async def _run_batch(self, commands: Sequence[Command]) -> list[Any]:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                answers = await self._pipeline(commands)
+                missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+                if missing:
+                    again = await self._pipeline([_with_text(commands[i]) for i in missing])
+                    for i, answer in zip(missing, again, strict=True):
+                        answers[i] = answer
+        except TimeoutError as error:
+            raise StoreError("timeout", f"no answer within {PATIENCE:g} s") from error
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise translate(answer) from answer
+        return answers
+
+    async def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        pipe: Any = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        answers: list[Any] = await pipe.execute(raise_on_error=False)
+        return answers
+
+
+def translate(error: Exception) -> StoreError:
+    """What redis-py raised as a StoreError. The detail names no key's value and no password."""
+    text = (str(error).splitlines() or [""])[0][:200]
+    if isinstance(error, (TimeoutError, asyncio.TimeoutError)) or "Timeout" in type(error).__name__:
+        return StoreError("timeout", text)
+    if isinstance(error, OSError) or "Connection" in type(error).__name__ or "MasterNotFound" in type(error).__name__:
+        return StoreError("unreachable", text)
+    return StoreError("refused", text)
+
+
+def _with_text(command: Command) -> Command:
+    """EVAL with the script itself: it teaches exactly the node that did not know it, in a Cluster too."""
+    return ("EVAL", BY_SHA[str(command[1])], *command[2:])

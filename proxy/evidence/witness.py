@@ -1,0 +1,40 @@
+"""What the edge is given to bear witness with: put a record on disk, now, before the answer leaves."""
+
+from __future__ import annotations
+
+from proxy.core.incident import Incident, Note
+from proxy.evidence.records import pack
+from proxy.evidence.spool import Spool, SpoolError, SpoolFull
+
+
+class Witness:
+    """Puts incidents and notes on record. What it returns from is on disk."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self.recorded = 0
+        self.failed = 0
+
+    @property
+    def able(self) -> bool:
+        """False once the disk was full: the reserve is in use and help is needed."""
+        return not self._spool.reserve_spent
+
+    def record(self, incident: Incident) -> None:
+        """Put an incident on disk. SpoolFull or SpoolError when it is not there: then no 401 may leave, but a 503."""
+        self._append(pack(incident))
+
+    def note(self, note: Note) -> None:
+        """Put a note on disk. SpoolFull or SpoolError when it is not there."""
+        self._append(pack(note))
+
+    def _append(self, raw: bytes) -> None:
+        try:
+            self._spool.append(raw)
+        except SpoolError:
+            self.failed += 1
+            raise
+        self.recorded += 1
+
+
+__all__ = ["SpoolError", "SpoolFull", "Witness"]
