@@ -24,11 +24,13 @@ BACKEND_BODY_LIMIT: Final = 2_048
 
 
 class Kind(enum.StrEnum):
-    """`refusal`: we said it. `backend_refusal`: the backend said it. `would_refuse`: observe mode let it pass."""
+    """`refusal`: we said it. `backend_refusal`: the backend said it. `would_refuse`: observe mode let it pass.
+    `disagreement`: the backend refused a token that is alive, and the policy kept the refusal from the client."""
 
     REFUSAL = "refusal"
     BACKEND_REFUSAL = "backend_refusal"
     WOULD_REFUSE = "would_refuse"
+    DISAGREEMENT = "disagreement"
 
 
 class BackendAnswer(msgspec.Struct, frozen=True, omit_defaults=True):

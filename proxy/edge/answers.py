@@ -100,6 +100,12 @@ def fault(kind: FaultKind, *, keep: bool, bodiless: bool) -> bytes:
     return _answer(status, f"{kind}: {sentence}", (), keep=keep, bodiless=bodiless)
 
 
+def disagreement(incident: str, *, keep: bool, bodiless: bool) -> bytes:
+    """Write the 503 for a backend's refusal of a token that is alive, where the policy is `unavailable`."""
+    detail = f"backend_disagrees: The SCIM service refused a token that is alive at its source. Try again. Incident {incident}."
+    return _answer(503, detail, [b"X-Incident-Id: %b\r\n" % incident.encode()], keep=keep, bodiless=bodiless)
+
+
 def malformed(message: Fault) -> bytes:
     """Write the answer to a message that was not understood; the connection ends with it."""
     lines = [b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"] if message.status == 405 else []

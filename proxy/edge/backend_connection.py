@@ -289,10 +289,10 @@ class BackendConnection(asyncio.Protocol):
             self._head.set_result(answer)
 
     def _body(self, data: bytes) -> None:
-        decoder = cast("Decoder", self._decoder)
-        if decoder.done:
+        if self.complete:
             self.close()
             return
+        decoder = cast("Decoder", self._decoder)
         try:
             octets = decoder.feed(data)
         except FramingError:

@@ -1,0 +1,295 @@
+"""The road, on one screen: extract, look up, decide, forward or answer, bear witness."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from proxy.core.credential import Bearer, Credential, Fingerprinter, Malformed, Missing, Secret, extract, extract_parameter
+from proxy.core.exchange import AnsweredBy
+from proxy.core.grammar import Fault
+from proxy.core.headers import METHOD_OVERRIDES, answer_fields, value_of, values_of
+from proxy.core.inbound import BadCredential, Inbound
+from proxy.core.incident import BACKEND_BODY_LIMIT, Kind
+from proxy.core.policy import Mode, OnDisagreement, Policy
+from proxy.core.scim import Operation, classify
+from proxy.core.verdict import Allow, Deny, Reason, Unable
+from proxy.edge import answers
+from proxy.edge.client_connection import ClientConnection
+from proxy.edge.faults import ExchangeError, FaultKind
+from proxy.edge.forward import NO_ANSWER, Forwarder, Sending
+from proxy.edge.judge import Judge, Judgement
+from proxy.edge.listener import Peers
+from proxy.edge.passage import Passage, Unrecorded, Witness, build_incident, holds_valid
+
+PEEK_SECONDS: Final = 1.0
+"""How long a refusing backend's body is waited for before its answer is recorded and passed on without it."""
+
+
+class RoadOptions(msgspec.Struct, frozen=True):
+    """What the road needs to know of the deployment. `retry_body_limit` in octets."""
+
+    instance: str
+    realm: str = "SCIM"
+    base_path: bytes = b""
+    query_token: bool = False
+    explain_refusals: bool = True
+    retry_body_limit: int = 65_536
+
+
+class Handler:
+    """See the module. One for all connections; what belongs to a request is in its Passage."""
+
+    def __init__(
+        self,
+        options: RoadOptions,
+        policy: Policy,
+        fingerprinter: Fingerprinter,
+        judge: Judge,
+        forwarder: Forwarder,
+        witness: Witness,
+        peers: Peers,
+        tenant_of_route: Callable[[Inbound], str],
+        report: Callable[[str, BaseException], None],
+    ) -> None:
+        self.inflight = 0
+        self._options = options
+        self._policy = policy
+        self._fingerprinter = fingerprinter
+        self._judge = judge
+        self._forwarder = forwarder
+        self._witness = witness
+        self._peers = peers
+        self._tenant_of_route = tenant_of_route
+        self._report = report
+        self._prefix = f"{options.instance}-{int(time.time()):x}-"
+        self._counter = itertools.count(1)
+
+    async def walk(self, client: ClientConnection, request: Inbound | Fault | BadCredential) -> None:
+        """See client_connection.Road."""
+        passage = self._passage(client, request)
+        self.inflight += 1
+        try:
+            if isinstance(request, Inbound):
+                await self._walk(client, request, passage)
+            else:
+                self._refuse_message(client, request, passage)
+        except ExchangeError as error:
+            self._broken(client, passage, error.kind)
+        except Unrecorded:
+            self._broken(client, passage, FaultKind.EVIDENCE_UNAVAILABLE)
+        except asyncio.CancelledError:
+            passage.fault = passage.fault or FaultKind.CLIENT_GONE
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug of ours is a 503, reported; never a 401 and never a leak
+            self._report("road", error)
+            self._broken(client, passage, FaultKind.INTERNAL)
+        finally:
+            self.inflight -= 1
+            passage.bytes_in = client.body_octets
+            self._witness.saw(passage.exchange(passage.tenant(self._witness)))
+
+    async def _walk(self, client: ClientConnection, request: Inbound, passage: Passage) -> None:
+        credential = passage.credential = self._extract(request)
+        operation = passage.operation = self._operation(request)
+        judgement = self._judge.from_memory(credential, operation)
+        if judgement is None and isinstance(credential, Bearer):
+            judgement = await self._judge.from_source(credential.secret, operation)
+            passage.lookup_seconds = time.monotonic() - passage.started
+        passage.judgement = judgement
+        if client.fault is not None:
+            raise client.fault
+        match judgement.verdict if judgement is not None else None:
+            case Allow():
+                await self._forward(client, request, passage)
+            case Deny() | Unable() if self._policy.mode_of(passage.tenant(self._witness)) is Mode.OBSERVE:
+                await self._observe(client, request, passage)
+            case Deny() as denial:
+                self._refuse(client, passage, denial)
+            case _:
+                self._unable(client, passage)
+
+    # --- extract ----------------------------------------------------------------------------------------------------
+
+    def _passage(self, client: ClientConnection, request: Inbound | Fault | BadCredential) -> Passage:
+        identity = self._prefix + format(next(self._counter), "x")
+        if not isinstance(request, Inbound):
+            return Passage(identity, None, client.peer.address.decode("ascii", "replace"))
+        forwarded_for = values_of(request.fields, b"x-forwarded-for") if client.peer.trusted else ()
+        passage = Passage(identity, request, self._peers.client(client.peer, forwarded_for))
+        passage.route_tenant = self._tenant_of_route(request)
+        return passage
+
+    def _extract(self, request: Inbound) -> Credential:
+        credential = extract(request.authorization, self._fingerprinter)
+        if self._options.query_token and isinstance(credential, Missing) and b"token=" in request.target:
+            query = request.target.partition(b"?")[2]
+            pairs = [pair.partition(b"=") for pair in query.split(b"&")]
+            for wanted in (b"access_token", b"bearer_token"):
+                values = [unquote_to_bytes(v.replace(b"+", b" ")) for k, _, v in pairs if k == wanted]
+                if values:
+                    return extract_parameter(values, "query", self._fingerprinter)
+        return credential
+
+    def _operation(self, request: Inbound) -> Operation:
+        operation = classify(request.method, request.target, self._options.base_path)
+        if not operation.writes and any(value_of(request.fields, name) for name in METHOD_OVERRIDES):
+            return msgspec.structs.replace(operation, writes=True)
+        return operation
+
+    # --- refuse -----------------------------------------------------------------------------------------------------
+
+    def _refuse(self, client: ClientConnection, passage: Passage, denial: Deny) -> None:
+        """Refuse with a 401 or 403: the record is on disk before the answer leaves."""
+        self._put_on_record(passage, Kind.REFUSAL, denial.status)
+        client.leave_unread()
+        passage.answered(AnsweredBy.PROXY, denial.status)
+        bodiless = passage.request is not None and passage.request.method == b"HEAD"
+        o = self._options
+        client.write(
+            answers.refusal(denial.reason, denial.status, passage.incident, o.realm, keep=client.keep, bodiless=bodiless)
+        )
+
+    def _put_on_record(self, passage: Passage, kind: Kind, status: int) -> None:
+        judgement = passage.judgement
+        reason = judgement.verdict.reason if judgement is not None else ""
+        folded = self._witness.folded(passage, kind, reason)
+        if folded is not None:
+            passage.incident = folded
+            return
+        passage.status = status
+        passage.answered_by = AnsweredBy.PROXY
+        incident = build_incident(passage, self._witness, kind, self._options.instance)
+        self._witness.record(incident, passage.secret)
+
+    def _refuse_message(self, client: ClientConnection, message: Fault | BadCredential, passage: Passage) -> None:
+        """Refuse a message that was not understood; within the credential it is a refusal like any other."""
+        client.keep = False
+        if isinstance(message, Fault):
+            passage.answered(AnsweredBy.PROXY, message.status)
+            passage.judgement = None
+            client.write(answers.malformed(message))
+            return
+        passage.credential = Malformed(message.why, Secret(b"", ""))
+        denial = Deny(Reason.MALFORMED_CREDENTIAL, 401)
+        passage.judgement = Judgement(denial)
+        self._refuse(client, passage, denial)
+
+    def _unable(self, client: ClientConnection, passage: Passage) -> None:
+        client.leave_unread()
+        passage.answered(AnsweredBy.PROXY, 503)
+        bodiless = passage.request is not None and passage.request.method == b"HEAD"
+        client.write(answers.unable(Reason.SOURCE_UNAVAILABLE, keep=client.keep, bodiless=bodiless))
+
+    def _broken(self, client: ClientConnection, passage: Passage, kind: FaultKind) -> None:
+        """The exchange broke: answer if nothing was answered yet, else show the break."""
+        passage.fault = kind
+        if kind in NO_ANSWER or client.gone:
+            return
+        if client.answer_started:
+            client.break_off()
+            return
+        client.leave_unread()
+        passage.incident = ""
+        passage.answered(AnsweredBy.PROXY, answers.FAULTS[kind][0])
+        bodiless = passage.request is not None and passage.request.method == b"HEAD"
+        client.write(answers.fault(kind, keep=client.keep, bodiless=bodiless))
+
+    # --- forward ----------------------------------------------------------------------------------------------------
+
+    async def _observe(self, client: ClientConnection, request: Inbound, passage: Passage) -> None:
+        """Forward what enforce would have refused, and say so on record."""
+        passage.observed = True
+        if passage.judgement is not None and isinstance(passage.judgement.verdict, Deny):
+            try:
+                self._put_on_record(passage, Kind.WOULD_REFUSE, 0)
+            except Unrecorded as error:
+                self._report("witness", error)
+            passage.answered(AnsweredBy.NOBODY, 0)
+        await self._forward(client, request, passage)
+
+    async def _forward(self, client: ClientConnection, request: Inbound, passage: Passage) -> None:
+        started = time.monotonic()
+        sending = await self._forwarder.send(client, request, passage)
+        passage.backend_seconds = time.monotonic() - started
+        try:
+            if sending.answer.status in (401, 403):
+                await self._backend_refused(client, request, passage, sending)
+            else:
+                await self._forwarder.relay(client, request, passage, sending, answer_fields(sending.answer))
+        except BaseException:
+            sending.connection.close()
+            raise
+        finally:
+            self._forwarder.end(client, sending)
+
+    async def _backend_refused(
+        self, client: ClientConnection, request: Inbound, passage: Passage, sending: Sending, *, retried: bool = False
+    ) -> None:
+        """The backend refused: read the source at once, put both on record, then act as the policy says."""
+        body = await sending.connection.peek_body(BACKEND_BODY_LIMIT, PEEK_SECONDS)
+        after = None
+        if isinstance(passage.credential, Bearer):
+            after = await self._judge.fresh(passage.credential.secret, passage.operation)
+        valid = holds_valid(after) and not passage.observed
+        if valid and not retried and self._may_retry(sending):
+            self._record_backend(passage, sending, body, after, Kind.DISAGREEMENT)
+            await self._forwarder.again(client, request, passage, sending)
+            if sending.answer.status in (401, 403):
+                await self._backend_refused(client, request, passage, sending, retried=True)
+                return
+            await self._forwarder.relay(client, request, passage, sending, answer_fields(sending.answer))
+            return
+        if valid and self._policy.on_disagreement is OnDisagreement.UNAVAILABLE:
+            self._record_backend(passage, sending, body, after, Kind.DISAGREEMENT)
+            sending.connection.close()
+            self._disagree(client, request, passage)
+            return
+        self._record_backend(passage, sending, body, after, Kind.BACKEND_REFUSAL)
+        await self._pass_refusal(client, request, passage, sending, after)
+
+    def _may_retry(self, sending: Sending) -> bool:
+        """A 401 was not processed, so that it may be sent again; a 403 is an answer."""
+        policy = self._policy.on_disagreement
+        return (
+            policy is OnDisagreement.RETRY_ONCE
+            and sending.answer.status == 401
+            and sending.replayable(self._options.retry_body_limit)
+        )
+
+    def _disagree(self, client: ClientConnection, request: Inbound, passage: Passage) -> None:
+        client.leave_unread()
+        passage.answered(AnsweredBy.PROXY, 503)
+        client.write(answers.disagreement(passage.incident, keep=client.keep, bodiless=request.method == b"HEAD"))
+
+    def _record_backend(self, passage: Passage, sending: Sending, body: bytes, after: Judgement | None, kind: Kind) -> None:
+        answer = sending.answer
+        passage.status, passage.answered_by = answer.status, AnsweredBy.BACKEND
+        folded = self._witness.folded(passage, kind, f"backend:{after.verdict.reason if after is not None else ''}")
+        if folded is not None:
+            passage.incident = folded
+            return
+        said = passage.backend_answer(answer.status, answer.fields, body, cut=not sending.connection.complete)
+        self._witness.record(build_incident(passage, self._witness, kind, self._options.instance, after, said), passage.secret)
+
+    async def _pass_refusal(
+        self, client: ClientConnection, request: Inbound, passage: Passage, sending: Sending, after: Judgement | None
+    ) -> None:
+        answer = sending.answer
+        lines = answer_fields(answer)
+        content_type = value_of(answer.fields, b"content-type").lower()
+        if not self._options.explain_refusals or b"json" in content_type:
+            lines.append(b"X-Incident-Id: %b\r\n" % passage.incident.encode())
+            await self._forwarder.relay(client, request, passage, sending, lines)
+            return
+        client.leave_unread()
+        passage.answered(AnsweredBy.BACKEND, answer.status)
+        reason = after.verdict.reason if after is not None else "not presented"
+        bodiless = request.method == b"HEAD"
+        client.write(answers.explained(answer, lines, reason, passage.incident, keep=client.keep, bodiless=bodiless))

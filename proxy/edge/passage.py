@@ -1,0 +1,239 @@
+"""What the road learns of one request while it walks: a scratch pad that ends as a frozen Exchange, and perhaps an Incident.
+
+Here alone bytes of a client become text that is written down, so here alone they are masked.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Protocol
+
+from proxy.core.credential import Bearer, Credential, Malformed, Missing, Secret, Several
+from proxy.core.exchange import AnsweredBy, Exchange
+from proxy.core.headers import value_of
+from proxy.core.history import TokenHistory
+from proxy.core.inbound import Inbound
+from proxy.core.incident import BackendAnswer, Incident, Kind, new_id
+from proxy.core.scim import OTHER_READ, Operation, mask, printable
+from proxy.core.token import Reading, Unavailable
+from proxy.core.verdict import Allow
+from proxy.edge.faults import FaultKind
+from proxy.edge.judge import Judgement
+
+UNKNOWN_TENANT: Final = "_unknown"
+WORD_WORTH_MASKING: Final = 8
+"""Octets from which on a word of a malformed credential may be a token and is masked wherever else it stands."""
+
+
+class Unrecorded(Exception):  # noqa: N818 - it is a state of the evidence, not a mistake
+    """The record could not be written down: the refusal must not leave."""
+
+
+class Witness(Protocol):
+    """Who keeps the evidence."""
+
+    def folded(self, passage: Passage, kind: Kind, reason: str) -> str | None:
+        """The id of the incident that this repeat belongs to, counted there; None when it is an incident of its own."""
+
+    def record(self, incident: Incident, secret: Secret | None) -> None:
+        """Put it on disk before returning, then follow it up. Raises Unrecorded."""
+
+    def history(self, fingerprint: str) -> TokenHistory | None:
+        """What memory has of a token."""
+
+    def tenant_of(self, fingerprint: str) -> str:
+        """The tenant that a token belonged to when it was last known, or nothing."""
+
+    def saw(self, exchange: Exchange) -> None:
+        """Take notice of a finished exchange: log, metrics, history, activity."""
+
+
+class Passage:
+    """One request on the road. Times: `at` epoch seconds, `started` monotonic."""
+
+    __slots__ = (
+        "answered_by", "at", "attempts", "backend", "backend_seconds", "bytes_in", "bytes_out", "client", "credential",
+        "fault", "id", "incident", "judgement", "lookup_seconds", "observed", "operation", "request", "route_tenant",
+        "started", "status",
+    )  # fmt: skip
+
+    def __init__(self, identity: str, request: Inbound | None, client: str) -> None:
+        self.id = identity
+        self.request = request
+        self.client = client
+        self.at = time.time()
+        self.started = time.monotonic()
+        self.operation: Operation = OTHER_READ
+        self.credential: Credential = Missing()
+        self.judgement: Judgement | None = None
+        self.route_tenant = ""
+        self.status = 0
+        self.answered_by = AnsweredBy.NOBODY
+        self.fault: FaultKind | None = None
+        self.observed = False
+        self.incident = ""
+        self.backend = ""
+        self.attempts = 1
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.lookup_seconds = 0.0
+        self.backend_seconds = 0.0
+
+    def answered(self, by: AnsweredBy, status: int) -> None:
+        """An answer has gone out."""
+        self.answered_by = by
+        self.status = status
+
+    @property
+    def secret(self) -> Secret | None:
+        """What was presented, whole or malformed."""
+        credential = self.credential
+        if isinstance(credential, Bearer):
+            return credential.secret
+        return credential.presented if isinstance(credential, Malformed) else None
+
+    @property
+    def fingerprint(self) -> str:
+        """The name of the bearer token, or of the malformed field's value, or nothing."""
+        secret = self.secret
+        return secret.fingerprint if secret is not None else ""
+
+    def tenant(self, witness: Witness) -> str:
+        """Whose request it is: by the row, else by what the token was, else by the route."""
+        row = self.judgement.row if self.judgement is not None else None
+        if row is not None:
+            return row.tenant
+        return (witness.tenant_of(self.fingerprint) if self.fingerprint else "") or self.route_tenant or UNKNOWN_TENANT
+
+    def exchange(self, tenant: str) -> Exchange:
+        """The frozen value of all this, as it stands now."""
+        judgement = self.judgement
+        reading = judgement.held.reading if judgement is not None and judgement.held is not None else None
+        request = self.request
+        return Exchange(
+            self.id,
+            self.at,
+            request.method.decode() if request is not None else "",
+            self._masked(mask(request.target)) if request is not None else "",
+            self.operation.route,
+            tenant,
+            self.client,
+            self.status,
+            self.answered_by,
+            self._credential_shape(),
+            self.fingerprint,
+            "" if judgement is None else judgement.verdict.__struct_config__.tag,  # type: ignore[arg-type]
+            "" if judgement is None else judgement.verdict.reason,
+            self.observed,
+            "" if reading is None else reading.source,
+            "" if reading is None else reading.via,
+            0.0 if judgement is None else judgement.age,
+            self.fault or "",
+            self.incident,
+            self._text(b"user-agent"),
+            "" if request is None else self._masked(printable(request.host, 256)),
+            self.backend,
+            self.bytes_in,
+            self.bytes_out,
+            self.lookup_seconds,
+            self.backend_seconds,
+            time.monotonic() - self.started,
+            self.attempts,
+            self._text(b"traceparent"),
+        )
+
+    def _text(self, name: bytes) -> str:
+        if self.request is None:
+            return ""
+        value = value_of(self.request.fields, name)
+        return self._masked(printable(value, 256)) if value else ""
+
+    def _credential_shape(self) -> str:
+        match self.credential:
+            case Bearer():
+                return "bearer"
+            case Missing():
+                return "missing"
+            case Several():
+                return "several"
+            case Malformed(why=why):
+                return f"malformed:{why}"
+
+    def _masked(self, text: str) -> str:
+        """Take the presented secret out of a text, wherever else the client put it."""
+        credential = self.credential
+        if isinstance(credential, Bearer):
+            token = credential.secret.reveal().decode("latin-1")
+            return text.replace(token, "<token>") if token in text else text
+        if isinstance(credential, Malformed):
+            for word in credential.presented.reveal().decode("latin-1").split():
+                if len(word) >= WORD_WORTH_MASKING:
+                    text = text.replace(word.strip("\"'"), "<token>")
+        return text
+
+    def backend_answer(self, status: int, fields: list[tuple[bytes, bytes, bytes]], body: bytes, *, cut: bool) -> BackendAnswer:
+        """A refusing backend's words, masked."""
+        return BackendAnswer(
+            status=status,
+            address=self.backend,
+            www_authenticate=tuple(self._masked(printable(v)) for n, _, v in fields if n == b"www-authenticate"),
+            content_type=printable(value_of(fields, b"content-type"), 128),
+            server=printable(value_of(fields, b"server"), 128),
+            body=self._masked(body.decode("latin-1")),
+            body_truncated=cut,
+        )
+
+
+def build_incident(
+    passage: Passage,
+    witness: Witness,
+    kind: Kind,
+    instance: str,
+    after: Judgement | None = None,
+    backend: BackendAnswer | None = None,
+) -> Incident:
+    """Assemble the record of a refusal and give the passage its id. `after` is the fresh judgement made because of it."""
+    judgement = passage.judgement
+    tenant = passage.tenant(witness)
+    passage.incident = new_id(passage.at, tenant)
+    reason = after.verdict.reason if after is not None else judgement.verdict.reason if judgement is not None else ""
+    secret = passage.secret
+    return Incident(
+        id=passage.incident,
+        at=passage.at,
+        kind=kind,
+        tenant=tenant,
+        fingerprint=passage.fingerprint,
+        reason=reason,
+        exchange=passage.exchange(tenant),
+        instance=instance,
+        reading=_first_reading(judgement),
+        second_look=_second_look(judgement, after),
+        backend=backend,
+        history=witness.history(passage.fingerprint) if passage.fingerprint else None,
+        credential_length=len(secret) if secret is not None else 0,
+    )
+
+
+def _first_reading(judgement: Judgement | None) -> Reading | None:
+    if judgement is None or judgement.held is None:
+        return None
+    return judgement.first or judgement.held.reading
+
+
+def _second_look(judgement: Judgement | None, after: Judgement | None) -> Reading | None:
+    if after is not None:
+        return after.held.reading if after.held is not None else None
+    if judgement is not None and judgement.first is not None and judgement.held is not None:
+        return judgement.held.reading
+    return None
+
+
+def holds_valid(judgement: Judgement | None) -> bool:
+    """Whether a judgement says that the token is good."""
+    return judgement is not None and isinstance(judgement.verdict, Allow)
+
+
+def could_not_tell(judgement: Judgement) -> bool:
+    """Whether the source did not answer."""
+    return judgement.held is not None and isinstance(judgement.held.reading.state, Unavailable)
