@@ -1,0 +1,72 @@
+"""Real servers for every test that asks for one. A server is shared by the tests of one worker unless its name says `own`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.servers.postgres import Installation, PostgresServer, installation
+from tests.servers.valkey import Engine, EngineName, StoreServer, engine
+
+
+@pytest.fixture(scope="session")
+def postgres_installation() -> Iterator[Installation]:
+    """PostgreSQL's binaries and an initialised data directory."""
+    with installation() as ready:
+        yield ready
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_installation: Installation) -> Iterator[PostgresServer]:
+    """A running PostgreSQL. Do not stop, kill or freeze it: that is what `own_postgres` is for."""
+    with postgres_installation.server() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres(postgres_installation: Installation) -> Iterator[PostgresServer]:
+    """A running PostgreSQL for this test alone."""
+    with postgres_installation.server() as server:
+        yield server
+
+
+@pytest.fixture
+async def database(postgres: PostgresServer) -> AsyncIterator[str]:
+    """The DSN of a fresh, empty database, as its owner."""
+    name = await postgres.create_database()
+    yield postgres.dsn(name)
+    await postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session", params=["bundled", pytest.param("debian", marks=pytest.mark.redis_server)])
+def store_engine(request: pytest.FixtureRequest) -> Engine:
+    """The program behind the store; a test that asks for any store runs once with each."""
+    name: EngineName = request.param
+    return engine(name)
+
+
+@pytest.fixture(scope="session")
+def _shared_store(store_engine: Engine) -> Iterator[StoreServer]:
+    with store_engine.server(tcp=True) as server:
+        yield server
+
+
+@pytest.fixture
+def store(_shared_store: StoreServer) -> StoreServer:
+    """A running, empty store. Do not stop, kill or freeze it: that is what `own_store` is for."""
+    _shared_store.flush()
+    return _shared_store
+
+
+@pytest.fixture
+def valkey_url(store: StoreServer) -> str:
+    """The URL of an empty store."""
+    return store.unix_url
+
+
+@pytest.fixture
+def own_store(store_engine: Engine) -> Iterator[StoreServer]:
+    """A running store for this test alone, on TCP and on a unix socket."""
+    with store_engine.server(tcp=True) as server:
+        yield server
