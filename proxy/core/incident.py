@@ -33,6 +33,23 @@ class Kind(enum.StrEnum):
     DISAGREEMENT = "disagreement"
 
 
+class Unrecorded(Exception):  # noqa: N818 - it is a state of the evidence, not a mistake
+    """A record could not be written down: the refusal it is about must not leave."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """What a refusal is about: enough to tell whether it repeats another. `reason` is the verdict's, or `backend:<reason>`;
+    `client` the client's address, `at` epoch seconds."""
+
+    tenant: str
+    fingerprint: str
+    kind: Kind
+    reason: str
+    client: str
+    exchange: str
+    at: float
+
+
 class BackendAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     """A refusing backend's own words. Text is Latin-1, cut at 2 KiB, with any echo of the token masked."""
 

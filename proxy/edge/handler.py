@@ -16,7 +16,7 @@ from proxy.core.exchange import AnsweredBy
 from proxy.core.grammar import Fault
 from proxy.core.headers import METHOD_OVERRIDES, answer_fields, value_of, values_of
 from proxy.core.inbound import BadCredential, Inbound
-from proxy.core.incident import BACKEND_BODY_LIMIT, Kind
+from proxy.core.incident import BACKEND_BODY_LIMIT, Kind, Unrecorded
 from proxy.core.policy import Mode, OnDisagreement, Policy
 from proxy.core.scim import Operation, classify
 from proxy.core.verdict import Allow, Deny, Reason, Unable
@@ -26,7 +26,7 @@ from proxy.edge.faults import ExchangeError, FaultKind
 from proxy.edge.forward import NO_ANSWER, Forwarder, Sending
 from proxy.edge.judge import Judge, Judgement
 from proxy.edge.listener import Peers
-from proxy.edge.passage import Passage, Unrecorded, Witness, build_incident, holds_valid
+from proxy.edge.passage import Passage, Witness, build_incident, holds_valid
 
 PEEK_SECONDS: Final = 1.0
 """How long a refusing backend's body is waited for before its answer is recorded and passed on without it."""
@@ -159,7 +159,7 @@ class Handler:
     def _put_on_record(self, passage: Passage, kind: Kind, status: int) -> None:
         judgement = passage.judgement
         reason = judgement.verdict.reason if judgement is not None else ""
-        folded = self._witness.folded(passage, kind, reason)
+        folded = self._witness.folded(passage.case(self._witness, kind, reason))
         if folded is not None:
             passage.incident = folded
             return
@@ -271,7 +271,9 @@ class Handler:
     def _record_backend(self, passage: Passage, sending: Sending, body: bytes, after: Judgement | None, kind: Kind) -> None:
         answer = sending.answer
         passage.status, passage.answered_by = answer.status, AnsweredBy.BACKEND
-        folded = self._witness.folded(passage, kind, f"backend:{after.verdict.reason if after is not None else ''}")
+        folded = self._witness.folded(
+            passage.case(self._witness, kind, f"backend:{after.verdict.reason if after is not None else ''}")
+        )
         if folded is not None:
             passage.incident = folded
             return

@@ -13,7 +13,7 @@ from proxy.core.exchange import AnsweredBy, Exchange
 from proxy.core.headers import value_of
 from proxy.core.history import TokenHistory
 from proxy.core.inbound import Inbound
-from proxy.core.incident import BackendAnswer, Incident, Kind, new_id
+from proxy.core.incident import BackendAnswer, Case, Incident, Kind, new_id
 from proxy.core.scim import OTHER_READ, Operation, mask, printable
 from proxy.core.token import Reading, Unavailable
 from proxy.core.verdict import Allow
@@ -25,14 +25,10 @@ WORD_WORTH_MASKING: Final = 8
 """Octets from which on a word of a malformed credential may be a token and is masked wherever else it stands."""
 
 
-class Unrecorded(Exception):  # noqa: N818 - it is a state of the evidence, not a mistake
-    """The record could not be written down: the refusal must not leave."""
-
-
 class Witness(Protocol):
     """Who keeps the evidence."""
 
-    def folded(self, passage: Passage, kind: Kind, reason: str) -> str | None:
+    def folded(self, case: Case) -> str | None:
         """The id of the incident that this repeat belongs to, counted there; None when it is an incident of its own."""
 
     def record(self, incident: Incident, secret: Secret | None) -> None:
@@ -97,6 +93,10 @@ class Passage:
         """The name of the bearer token, or of the malformed field's value, or nothing."""
         secret = self.secret
         return secret.fingerprint if secret is not None else ""
+
+    def case(self, witness: Witness, kind: Kind, reason: str) -> Case:
+        """What a refusal of this request is about, to tell whether it repeats another."""
+        return Case(self.tenant(witness), self.fingerprint, kind, reason, self.client, self.id, self.at)
 
     def tenant(self, witness: Witness) -> str:
         """Whose request it is: by the row, else by what the token was, else by the route."""
