@@ -28,6 +28,7 @@ WIDTH: Final = 100
 BODY_SHOWN: Final = 300
 """Characters of a backend's body in the text; the record holds up to 2 KiB."""
 _MEANINGS: Final = {str(reason): meaning for reason, meaning in MEANINGS.items()}
+_BY_BACKEND: Final = (Kind.BACKEND_REFUSAL, Kind.DISAGREEMENT)
 _SURE: Final = {
     Confidence.CERTAIN: "certain: the evidence leaves nothing else",
     Confidence.LIKELY: "likely: nothing speaks against it that is not named here",
@@ -118,20 +119,21 @@ def _verdict(incident: Incident, now: float) -> str:
     outcome = {
         Kind.REFUSAL: f"this proxy answered {said.status}",
         Kind.BACKEND_REFUSAL: f"the backend answered {said.status}",
+        Kind.DISAGREEMENT: f"the backend refused it; the client was answered {said.status} instead",
         Kind.WOULD_REFUSE: f"it was let through in observe mode (answer {said.status}); enforce would have refused it",
     }[incident.kind]
     return f"At {_when(incident.at, now)} {caller} ({said.client}) asked for {what}, and {outcome}: {_sentence(incident)}"
 
 
 def _sentence(incident: Incident) -> str:
-    if incident.kind is Kind.BACKEND_REFUSAL:
+    if incident.kind in _BY_BACKEND:
         return "the proxy had held the token valid and let it through."
     meaning = _MEANINGS.get(incident.reason)
     return meaning.sentence if meaning else f"reason {incident.reason or 'not recorded'}."
 
 
 def _who(incident: Incident) -> Iterable[str]:
-    if incident.kind is Kind.BACKEND_REFUSAL:
+    if incident.kind in _BY_BACKEND:
         yield from _backend(incident.backend, incident.exchange.backend)
     elif incident.exchange.answered_by is AnsweredBy.PROXY:
         yield f"Refused by this proxy (instance {incident.instance}), reason {incident.reason}; the backend never saw it."

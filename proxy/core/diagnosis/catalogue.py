@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from typing import Final
 
+from proxy.core.diagnosis.backend import DISAGREES, SKEW
 from proxy.core.diagnosis.cause import Cause, Code, Confidence, Diagnosis, Found, Rule
 from proxy.core.diagnosis.clients import client_of
 from proxy.core.diagnosis.evidence import Evidence
 from proxy.core.diagnosis.expired import CLOCK_SKEW, EXPIRED
 from proxy.core.diagnosis.gone import DELETED, UNKNOWN
+from proxy.core.diagnosis.oauth import FAILED, IMPOSSIBLE
+from proxy.core.diagnosis.presented import HEADER_MISSING, MANGLED, WRONG_KIND
 from proxy.core.diagnosis.revoked import NULL_REFRESH, REVOKED, ROTATED
+from proxy.core.diagnosis.rights import OWNER, SCOPE, TENANT
 from proxy.core.diagnosis.scene import Scene, set_scene
+from proxy.core.diagnosis.silence import NEVER_ARRIVED, SILENT
+from proxy.core.diagnosis.sources import ENVIRONMENT, HASHING, INTROSPECTION, LAG, UNAVAILABLE
 from proxy.core.diagnosis.superseded import SHARED, SUPERSEDED
 from proxy.core.diagnosis.words import utc
 
@@ -34,15 +40,32 @@ UNDETERMINED: Final = Rule(
 )
 
 CATALOGUE: Final[tuple[Rule, ...]] = (
+    UNAVAILABLE,
+    WRONG_KIND,
+    MANGLED,
+    HEADER_MISSING,
+    INTROSPECTION,
+    ENVIRONMENT,
+    LAG,
+    HASHING,
     CLOCK_SKEW,
     NULL_REFRESH,
     ROTATED,
     SHARED,
     SUPERSEDED,
+    FAILED,
+    IMPOSSIBLE,
     EXPIRED,
     REVOKED,
     DELETED,
+    OWNER,
+    SCOPE,
+    TENANT,
+    SKEW,
+    DISAGREES,
     UNKNOWN,
+    SILENT,
+    NEVER_ARRIVED,
     UNDETERMINED,
 )
 
@@ -63,8 +86,13 @@ class _Words(dict[str, str]):
         return f"(unknown {key})"
 
 
+def _agent(scene: Scene) -> str:
+    activity = scene.evidence.activity
+    return scene.incident.exchange.user_agent if scene.incident else activity.last_user_agent if activity else ""
+
+
 def _fill(template: str, scene: Scene, words: dict[str, str]) -> str:
-    client = client_of(scene.incident.exchange.user_agent if scene.incident else "")
+    client = client_of(_agent(scene))
     steps = f"Where: {client.page}. Then {client.again}."
     common = {"client": client.name, "steps": steps, "bearer": client.bearer_hint, "at": utc(scene.at)}
     text = template.format_map(_Words(common | words))

@@ -69,7 +69,8 @@ class Found(msgspec.Struct, frozen=True):
 class Rule(msgspec.Struct, frozen=True):
     """One entry of the catalogue: what the docs say of a cause, and the pure function that recognises it.
 
-    `operator` and `customer` are templates: `{name}` is filled from `Found.words`, `{steps}` tells on which page of the client the token is set.
+    `operator` and `customer` are templates: `{name}` is filled from `Found.words`, `{steps}` tells on which
+    page of the client the token is set.
     """
 
     code: Code

@@ -21,6 +21,7 @@ class Activity(msgspec.Struct, frozen=True, omit_defaults=True):
     last_status: int | None = None
     last_reason: str = ""
     last_incident: str = ""
+    last_user_agent: str = ""
     usual_gap: float | None = None
     samples: int = 0
 
@@ -124,7 +125,8 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     `history` is the token's as known now; the one at the time is in the incident. `readings` are looks at *other*
     sources taken for this incident. `backend_verdicts` are this token's, by instance. `addressed_tenant` is whose URL or
     host was called. `required_scopes` are those of which the operation needs one. `grant_exists` tells whether an
-    authorization grant of the same application and owner is known (authorization-code set-up).
+    authorization grant of the same application and owner is known (authorization-code set-up). `first_uses` maps the
+    fingerprint of a sibling to its first use seen here.
     """
 
     incident: Incident | None = None
@@ -141,3 +143,4 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     addressed_tenant: str = ""
     required_scopes: tuple[str, ...] = ()
     grant_exists: bool | None = None
+    first_uses: dict[str, float] = {}

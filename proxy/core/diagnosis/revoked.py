@@ -38,21 +38,30 @@ def examine_rotated(scene: Scene) -> Found | None:
 def _by_use(scene: Scene, row: Known, end: float) -> Found | None:
     """The trace that is left once Doorkeeper has emptied the successor's previous_refresh_token at its first use: a newer
     row, issued before this one's end and used since. Regenerating leaves the opposite order: revoked, then issued."""
-    used = [s for s in replacements(scene) if s.used and s.created_at < end - ROUND_TRIP and s.revoked_at != row.revoked_at]
-    if not used:
+    newer = [s for s in replacements(scene) if s.used is not False and s.created_at < end - ROUND_TRIP and s.revoked_at != end]
+    if not newer:
         return None
-    newest = used[-1]
-    worked_on = scene.last_good is not None and scene.source_time(scene.last_good) > end + ONE_EVENT
-    far = end - newest.created_at > HANDOVER
-    line = (
-        f"It had a refresh token; a newer token, issued {utc(newest.created_at)}, before this one ended, has been used since."
-    )
+    newest = newer[-1]
+    first_use = scene.evidence.first_uses.get(newest.fingerprint or "")
+    exact = first_use is not None and abs(scene.source_time(first_use) - end) <= SAME_REQUEST
     against = (
-        *(("This token worked after its end.",) if worked_on else ()),
-        *((f"The newer token was issued {span(end - newest.created_at)} before this one ended.",) if far else ()),
-        *(("Others were revoked in the same millisecond.",) if scene.same_instant >= 2 else ()),
+        *(("This token worked after its end.",) if _worked_after(scene, end) else ()),
+        *((f"The newer token was issued {span(end - newest.created_at)} before this one ended.",) if _far(newest, end) else ()),
+        *(("Others were revoked in the same millisecond.",) if scene.mass else ()),
+        *((f"The newer token was first used at {utc(first_use)}.",) if first_use is not None and not exact else ()),
     )
-    return _rotated(scene, row, newest.created_at, Confidence.POSSIBLE if against else Confidence.LIKELY, (line,), against)
+    line = f"It had a refresh token; a newer token was issued {utc(newest.created_at)}, before this one ended."
+    used = (f"The newer token was first used at {utc(first_use)}, when this one ended.",) if exact else ()
+    strong = Confidence.CERTAIN if exact else Confidence.LIKELY
+    return _rotated(scene, row, newest.created_at, Confidence.POSSIBLE if against else strong, (line, *used), against)
+
+
+def _worked_after(scene: Scene, end: float) -> bool:
+    return scene.last_good is not None and scene.source_time(scene.last_good) > end + ONE_EVENT
+
+
+def _far(newer: Sibling, end: float) -> bool:
+    return end - newer.created_at > HANDOVER
 
 
 def _refresh_of(scene: Scene) -> OauthEvent | None:
@@ -103,7 +112,7 @@ def examine_null_refresh(scene: Scene) -> Found | None:
     )
     if not near:
         return None
-    explained = replacement_at(scene, end) is not None or scene.same_instant >= 2
+    explained = replacement_at(scene, end) is not None or scene.mass
     sure = not explained and (near[0].first_use or len(near) == 1)
     return Found(
         Confidence.LIKELY if sure else Confidence.POSSIBLE,
@@ -131,7 +140,7 @@ def examine_revoked(scene: Scene) -> Found | None:
         return _by_reason_only(scene)
     if end is None or (row.expires_at is not None and row.expires_at < end):
         return None
-    mass = scene.same_instant >= 2
+    mass = scene.mass
     return Found(
         Confidence.CERTAIN if scene.row is not None else Confidence.LIKELY,
         f"The token was revoked at {utc(end)}" + (f", together with {scene.same_instant} others." if mass else "."),

@@ -53,7 +53,7 @@ class Scene(msgspec.Struct, frozen=True):
     @property
     def by_backend(self) -> bool:
         """The backend refused it; we had let it pass."""
-        return self.incident is not None and self.incident.kind is Kind.BACKEND_REFUSAL
+        return self.incident is not None and self.incident.kind in (Kind.BACKEND_REFUSAL, Kind.DISAGREEMENT)
 
     @property
     def backend(self) -> BackendAnswer | None:
@@ -89,6 +89,13 @@ class Scene(msgspec.Struct, frozen=True):
     def healed(self) -> Reading | None:
         """The first later reading that has the row although it was missing then."""
         return next((r for r in self.later if isinstance(r.state, Known)), None) if self.gone else None
+
+    @property
+    def mass(self) -> bool:
+        """More rows were revoked in the same millisecond: two others, or one of the same application and owner."""
+        related = {s.row for s in self.siblings if s.relation in ("newer", "older")}
+        kin = any(s.relation == "same_instant" and s.row in related for s in self.siblings)
+        return self.same_instant >= 2 or (self.same_instant == 1 and (kin or "same_instant_within_grant" in self.flags))
 
     def source_time(self, at: float) -> float:
         """A time of the proxy's clock by the source's clock."""

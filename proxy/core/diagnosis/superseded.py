@@ -106,7 +106,7 @@ def _found(scene: Scene, row: Known, newer: Sibling, confidence: Confidence, lin
         missing=() if scene.last_good is not None else ("when the token last worked",),
         words={"issued": utc(row.created_at), "newer": utc(newer.created_at)},
         times={"issued_at": row.created_at, "newer_at": newer.created_at, "revoked_at": end},
-        findings=("mass_revocation",) if scene.same_instant >= 2 and end is not None else (),
+        findings=("mass_revocation",) if scene.mass and end is not None else (),
     )
 
 

@@ -1,0 +1,111 @@
+"""The source holds the token valid and the backend says no: `backend_disagrees`, `backend_instance_skew`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.evidence import BackendVerdicts
+from proxy.core.diagnosis.scene import Scene
+from proxy.core.diagnosis.words import listed, utc
+from proxy.core.token import Known, Unknown
+
+
+def examine_disagreement(scene: Scene) -> Found | None:
+    """A fresh reading had it alive at the moment of the backend's refusal."""
+    if not scene.by_backend or not scene.alive_then or scene.then is None:
+        return None
+    second = scene.incident.second_look if scene.incident else None
+    fresh = second is not None and second is scene.then
+    doubts = _doubts(scene)
+    answer = scene.backend
+    said = listed(answer.www_authenticate) if answer else ""
+    return Found(
+        Confidence.POSSIBLE if doubts or not fresh else Confidence.CERTAIN,
+        f"The backend refused ({answer.status if answer else 401}) a token that {scene.then.source} held valid at that moment.",
+        evidence_for=(
+            f"{scene.then.source} ({scene.then.via}) at {utc(scene.then.read_at)}: alive.",
+            *((f"The backend {answer.address} answered {answer.status}; its challenge: {said or 'none'}.",) if answer else ()),
+        ),
+        evidence_against=doubts,
+        missing=() if fresh else ("a fresh reading at the moment of the refusal",),
+        words={"address": answer.address if answer else "the backend", "hint": _hint(scene)},
+        times={"read_at": scene.then.read_at},
+    )
+
+
+def _doubts(scene: Scene) -> tuple[str, ...]:
+    """What was read later and may have been so already: never proof, but enough not to be certain."""
+    for look in scene.later:
+        state = look.state
+        if isinstance(state, Unknown):
+            return (f"At {utc(look.read_at)} the row was gone; it may have gone at that moment.",)
+        if isinstance(state, Known) and state.revoked_at is not None and state.revoked_at <= scene.now + 1:
+            return (f"At {utc(look.read_at)} the row says revoked at {utc(state.revoked_at)}.",)
+    return ()
+
+
+def _hint(scene: Scene) -> str:
+    answer = scene.backend
+    if answer is None:
+        return "Its answer was not kept"
+    if "html" in answer.content_type.lower():
+        return f"It answered with an HTML page (server: {answer.server or 'unnamed'}): perhaps a tier before it refused"
+    if answer.status == 403:
+        return "403 is a rule of its own (feature, plan, address filter), not a dead token"
+    return "Compare its hash_token_secrets, its database and cached configuration with this source"
+
+
+def examine_skew(scene: Scene) -> Found | None:
+    """One instance always refuses what another accepts at the same time."""
+    verdicts = sorted(scene.evidence.backend_verdicts, key=lambda v: (v.address, repr(v)))
+    bad = [v for v in verdicts if v.refused and not v.accepted]
+    good = [v for v in verdicts if v.accepted and not v.refused]
+    if not scene.by_backend or not scene.alive_then or not bad or not good:
+        return None
+    if scene.backend and scene.backend.address not in {v.address for v in bad}:
+        return None
+    mixed = len(bad) + len(good) < len(verdicts)
+    at_once = any(_overlap(b, g) for b in bad for g in good)
+    often = sum(v.refused for v in bad) >= 2
+    return Found(
+        Confidence.LIKELY if at_once and often and not mixed else Confidence.POSSIBLE,
+        f"Backend instance {listed(v.address for v in bad)} refuses this token; {listed(v.address for v in good)} accepts it.",
+        evidence_for=tuple(f"{v.address}: {v.accepted} accepted, {v.refused} refused." for v in verdicts),
+        evidence_against=(
+            *(("Another instance does both.",) if mixed else ()),
+            *(() if at_once else ("All refusals came after the last acceptance: it may have changed for all.",)),
+            *(() if often else ("It was refused only once.",)),
+        ),
+        words={"bad": listed(v.address for v in bad)},
+    )
+
+
+def _overlap(bad: BackendVerdicts, good: BackendVerdicts) -> bool:
+    """The other instance accepted it after this one had begun to refuse."""
+    if bad.first_refused is None or good.last_accepted is None:
+        return False
+    return good.last_accepted > bad.first_refused
+
+
+DISAGREES: Final = Rule(
+    Code.BACKEND_DISAGREES,
+    "The source says valid and the backend refuses it.",
+    "A reading taken at the moment of the backend's 401 or 403 has the token alive; the backend's challenge, body and address "
+    "are kept.",
+    "{address} disagrees. {hint}. Look into its log at {at}; on_disagreement = unavailable keeps the client from giving up "
+    "meanwhile.",
+    "Your access token is valid on our side, and one of our systems refused it all the same. We are correcting that; nothing "
+    "has to be changed. When we have told you so, please run the failed provisioning tasks of {client} again.",
+    examine_disagreement,
+)
+
+SKEW: Final = Rule(
+    Code.BACKEND_INSTANCE_SKEW,
+    "One of several backend instances refuses what the others accept.",
+    "The verdicts on one token go by instance: one only refuses, another only accepts, over the same time.",
+    "Take {bad} out of rotation and compare its configuration, database and release with the others'.",
+    "Your access token is valid; one of our servers refused it by mistake, so that some requests failed. We are correcting "
+    "that. Please run the failed provisioning tasks of {client} again afterwards.",
+    examine_skew,
+)

@@ -1,0 +1,156 @@
+"""What the client presented: `token_mangled`, `wrong_secret_kind`, `header_missing`. Seen in its form, never in its bytes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.core.credential import Why
+from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.gone import was_known
+from proxy.core.diagnosis.scene import Scene
+from proxy.core.diagnosis.words import listed, utc
+from proxy.core.token import NearMiss
+from proxy.core.verdict import Reason
+
+SEVERAL: Final = "several"
+REPAIRS: Final = {
+    "scheme_doubled": ("the word Bearer stands there twice", "remove the word Bearer from the token field"),
+    "scheme_missing": ("the word Bearer is missing", "write the word Bearer and one space before the token"),
+    "scheme_other": (
+        "another word stands in the place of Bearer",
+        "choose bearer token (HTTP header) as the way to authenticate",
+    ),
+    "quoted": ("the token stands in quotes", "paste the token without quotes"),
+    "whitespace": ("white space was pasted with the token", "paste the token without spaces and line ends"),
+    "characters": ("characters stand in it that no token has", "copy the token again and paste it as plain text"),
+    "percent_encoded": ("the token is percent-encoded", "paste the token as it was given, without URL encoding"),
+    "case_changed": ("capital and small letters were changed", "copy and paste the token, do not type it"),
+    "truncated": ("a part of the token is missing at one end", "copy the whole token"),
+    "extended": ("something was pasted together with the token", "paste the token alone"),
+    "too_long": ("what was presented is longer than any token", "paste the token alone"),
+    "empty": ("nothing follows the word Bearer", "enter the token"),
+    SEVERAL: ("the request carries more than one Authorization header", "remove the second Authorization header"),
+}
+"""What was done to a token -> what is wrong with it, and how to put it right. Keys: NearMiss.change and Why."""
+CERTAIN_FORM: Final = {Why.SCHEME_DOUBLED, Why.SCHEME_MISSING, Why.QUOTED, Why.WHITESPACE, Why.CHARACTERS}
+"""Forms that can only come from damage on the way of a token. Another scheme may be meant (Basic): not among them."""
+KINDS: Final = {
+    "refresh_token": "a refresh token",
+    "application_secret": "a client secret",
+    "grant": "an authorization code",
+    "digest": "the stored digest of a token",
+}
+
+
+def examine_mangled(scene: Scene) -> Found | None:
+    """A repaired variant is a known token, or the form itself shows the damage."""
+    malformed, _, why = scene.credential.partition(":")
+    if malformed not in ("malformed", SEVERAL) and (not scene.gone or was_known(scene)):
+        return None
+    matches = [m for m in scene.near_misses if m.column == "token" and (m.change != "none" or malformed == "malformed")]
+    if matches:
+        return _matched(matches[0], why)
+    if malformed == SEVERAL:
+        return _by_form(scene, SEVERAL, Confidence.LIKELY)
+    if malformed == "malformed" and why != Why.EMPTY:
+        return _by_form(scene, why, Confidence.LIKELY if why in CERTAIN_FORM else Confidence.POSSIBLE)
+    return None
+
+
+def _matched(match: NearMiss, why: str) -> Found:
+    change = match.change if match.change != "none" else why
+    wrong, repair = REPAIRS.get(change, (change, "copy and paste the token again"))
+    return Found(
+        Confidence.CERTAIN,
+        f"The client sends a known token in a damaged form: {wrong}.",
+        evidence_for=(f"With that undone ({change}) it is the token with fingerprint {match.fingerprint}, row {match.row}.",),
+        words={"wrong": wrong, "repair": repair},
+    )
+
+
+def _by_form(scene: Scene, why: str, confidence: Confidence) -> Found:
+    wrong, repair = REPAIRS.get(why, (why, "copy and paste the token again"))
+    return Found(
+        confidence,
+        f"What the client sends is not of the form Bearer, one space, token: {wrong}.",
+        evidence_for=(f"The form of the credential: {why}.",),
+        evidence_against=("What remains with that undone is no token known here; the token itself may be wrong as well.",)
+        if scene.searched
+        else (),
+        missing=() if scene.searched else ("a search for the token that was meant",),
+        words={"wrong": wrong, "repair": repair},
+    )
+
+
+def examine_wrong_kind(scene: Scene) -> Found | None:
+    """What was presented is a secret of another kind."""
+    if not (scene.gone or scene.credential.startswith("malformed")) or was_known(scene):
+        return None
+    match = next((m for m in scene.near_misses if m.column in KINDS), None)
+    if match is None or any(m.column == "token" for m in scene.near_misses):
+        return None
+    kind = KINDS[match.column]
+    return Found(
+        Confidence.CERTAIN if match.change == "none" else Confidence.LIKELY,
+        f"The client presents {kind} instead of an access token.",
+        evidence_for=(f"It matches the column {match.column} (row {match.row}).",),
+        evidence_against=() if match.change == "none" else (f"Only with a change undone: {match.change}.",),
+        words={"kind": kind},
+    )
+
+
+def examine_header_missing(scene: Scene) -> Found | None:
+    """No credential, from a client that had one before; or from several tenants at once."""
+    if scene.credential not in ("missing", f"malformed:{Why.EMPTY}"):
+        return None
+    memory = scene.evidence.client
+    before = memory.last_with_credential if memory else None
+    stripped = sorted({i.tenant for i in scene.others.incidents if i.reason == Reason.MISSING_CREDENTIAL})
+    many = len(stripped) >= 2 and scene.credential == "missing"
+    since = memory.without_since if memory and memory.without_since is not None else scene.at
+    lines = (
+        *((f"The same client presented a credential at {utc(before)}.",) if before is not None else ()),
+        *((f"Requests of other tenants lack it in the same minute: {listed(stripped)}.",) if many else ()),
+    )
+    return Found(
+        Confidence.CERTAIN if before is not None else Confidence.LIKELY if many else Confidence.POSSIBLE,
+        f"The request carries no credential; the client's requests have had none since {utc(since)}.",
+        evidence_for=("There was no Authorization header, or nothing in it.", *lines),
+        missing=() if lines else ("an earlier request of the same client with a credential",),
+        words={"since": utc(since), "before": utc(before)},
+        times={"last_with_credential_at": before, "without_since": since},
+        findings=("stripped_on_the_way",) if many else (),
+    )
+
+
+MANGLED: Final = Rule(
+    Code.TOKEN_MANGLED,
+    "The token was damaged on its way into the header: prefix doubled or missing, quotes, white space, cut, encoded, case.",
+    "With the damage undone it is a known token (certain), or the form itself shows the damage (likely). Another scheme, such "
+    "as Basic, is no proof of damage.",
+    "{client} sends it damaged: {wrong}. To repair it at the client: {repair}. {bearer}",
+    "{client} sends the access token in a damaged form: {wrong}. Please {repair}. {bearer} {steps}",
+    examine_mangled,
+)
+
+WRONG_KIND: Final = Rule(
+    Code.WRONG_SECRET_KIND,
+    "A refresh token, client secret, authorization code or digest is presented as the bearer token.",
+    "It matches another column than that of access tokens.",
+    "{kind} was pasted instead of the access token. That secret has been shown where it does not belong: replace it too.",
+    "In the set-up of {client} another secret ({kind}) was entered instead of the access token. Please enter the access token. "
+    "{steps}",
+    examine_wrong_kind,
+)
+
+HEADER_MISSING: Final = Rule(
+    Code.HEADER_MISSING,
+    "The request carries no credential, although the same client had one before.",
+    "The form of the credential, and the last request of the same client that had one; or other tenants' requests lack it in "
+    "the same minute (finding `stripped_on_the_way`).",
+    "No credential since {since} (before: {before}). A tier in between strips Authorization (load balancer, WAF, redirect to "
+    "another host), or the token field at {client} was emptied. Compare with a request sent directly.",
+    "Since {since} the requests of {client} arrive without an access token. Please check that the token field is filled, and "
+    "whether a web proxy in between was changed then. {steps}",
+    examine_header_missing,
+)

@@ -1,0 +1,130 @@
+"""The token is alive, but may not do this: `owner_inactive`, `scope_missing`, `wrong_tenant`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.scene import Scene
+from proxy.core.diagnosis.words import utc
+from proxy.core.token import OwnerState
+from proxy.core.verdict import Reason
+
+_GONE: Final = (OwnerState.INACTIVE, OwnerState.DELETED)
+
+
+def examine_owner(scene: Scene) -> Found | None:
+    """The row is healthy and its owner is not."""
+    row = scene.row
+    ours = scene.reason == Reason.OWNER_INACTIVE
+    if row is None:
+        return _owner_by_reason() if ours and scene.then is None else None
+    if row.owner_state not in _GONE or not scene.alive_then or not (ours or scene.by_backend):
+        return None
+    return Found(
+        Confidence.CERTAIN if ours else Confidence.LIKELY,
+        f"The account {row.owner or '(unnamed)'} that owns the token is {row.owner_state}.",
+        evidence_for=(
+            "The row itself is alive.",
+            f"Its owner {row.owner or '(unnamed)'} was {row.owner_state} at {utc(scene.at)}.",
+            *(() if ours else ("The backend refused it; Doorkeeper alone would not look at the owner.",)),
+        ),
+        words={"owner": row.owner or "(unnamed)", "state": str(row.owner_state)},
+    )
+
+
+def _owner_by_reason() -> Found:
+    return Found(
+        Confidence.LIKELY,
+        "The account that owns the token is inactive.",
+        evidence_for=("The verdict at that moment was `owner_inactive`.",),
+        missing=("the row as it was read",),
+        words={"owner": "(not recorded)", "state": "inactive"},
+    )
+
+
+def examine_scope(scene: Scene) -> Found | None:
+    """403 because the scopes do not suffice."""
+    row, required = scene.row, frozenset(scene.evidence.required_scopes)
+    ours = scene.reason == Reason.INSUFFICIENT_SCOPE
+    answer = scene.backend
+    theirs = scene.by_backend and answer is not None and answer.status == 403 and (row is None or scene.alive_then)
+    if not (ours or theirs):
+        return None
+    has = frozenset(row.scopes) if row else frozenset()
+    said = answer is not None and "insufficient_scope" in " ".join(answer.www_authenticate) + answer.body
+    enough = bool(required) and not required.isdisjoint(has)
+    if theirs and not said and (enough or not required):
+        return None
+    return Found(
+        Confidence.CERTAIN if ours and row else Confidence.LIKELY,
+        "The token may not do this."
+        if enough
+        else f"The token has the scopes {_listed(has)}; the operation needs one of {_listed(required)}.",
+        evidence_for=(
+            f"Scopes of the row: {_listed(has)}." if row else "The verdict at that moment was `insufficient_scope`.",
+            *((f"One of these is required: {_listed(required)}.",) if required else ()),
+            *((f"The backend {answer.address} says insufficient_scope.",) if said and answer else ()),
+        ),
+        evidence_against=("The scopes suffice; the tenant may only read.",) if enough and ours else (),
+        missing=(*(() if row else ("the row as it was read",)), *(() if required else ("the scopes that are required",))),
+        words={"has": _listed(has), "needs": _listed(required) if required else "(not recorded)"},
+        findings=("read_only_tenant",) if enough and ours else (),
+    )
+
+
+def _listed(scopes: frozenset[str]) -> str:
+    return " ".join(sorted(scopes)) or "none"
+
+
+def examine_tenant(scene: Scene) -> Found | None:
+    """A live token of one tenant at the address of another."""
+    row, addressed = scene.row, scene.evidence.addressed_tenant
+    if (
+        row is None
+        or not addressed
+        or not row.tenant
+        or addressed == row.tenant
+        or not scene.alive_then
+        or not scene.by_backend
+    ):
+        return None
+    return Found(
+        Confidence.LIKELY,
+        f"The token is of tenant {row.tenant} and was presented at the address of {addressed}.",
+        evidence_for=(f"The row is alive and of tenant {row.tenant}.", f"The path or host called is that of {addressed}."),
+        words={"ours": row.tenant, "addressed": addressed},
+    )
+
+
+OWNER: Final = Rule(
+    Code.OWNER_INACTIVE,
+    "The account that owns the token was disabled or deleted, perhaps by provisioning itself.",
+    "The row is alive and its owner's own row is not. Doorkeeper never looks at the owner; this proxy does where told to, and "
+    "the vendor's own code may.",
+    "Owner {owner} is {state}: reactivate it, or issue a token to a service account that provisioning does not manage.",
+    "The account to which the access token of {client} belongs has been deactivated, possibly by your own provisioning. Please "
+    "reactivate it or exclude it from provisioning, then run the failed tasks again.",
+    examine_owner,
+)
+
+SCOPE: Final = Rule(
+    Code.SCOPE_MISSING,
+    "The token's scopes do not allow the operation.",
+    "403 with the row's scopes and the required ones side by side, or a backend that says insufficient_scope. Finding "
+    "`read_only_tenant`: the scopes suffice, the tenant may only read.",
+    "The token has: {has}. Required is one of: {needs}. Issue a token with it.",
+    "The access token of {client} is valid but lacks a permission that this operation needs. We will give you a token with it. "
+    "{steps}",
+    examine_scope,
+)
+
+TENANT: Final = Rule(
+    Code.WRONG_TENANT,
+    "A live token of one tenant is used at the address of another.",
+    "The row's tenant differs from that of the path or host, the row is alive, and the backend refused.",
+    "The token is of {ours}, the address of {addressed}. Correct the base URL or the token at {client}.",
+    "The base URL and the access token in {client} belong to two different accounts. Please check the base URL, and enter the "
+    "token of the same account. {steps}",
+    examine_tenant,
+)

@@ -1,0 +1,108 @@
+"""Nothing arrives: `went_silent` (the cadence broke) and `never_arrived` (a reported failure that never got here).
+
+Only what is proven is claimed: a gap in the heartbeats is a gap, and silence of everybody is no matter of one tenant.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.scene import Scene
+from proxy.core.diagnosis.words import span, utc
+
+PROVEN: Final = 0.99
+"""Share of the time for which the listener must be proven up: heartbeats come every few seconds, and restarts take seconds."""
+FACTOR: Final = 2.0
+"""A pause counts as silence when it is this much longer than the longest ordinary one."""
+SAMPLES: Final = 3
+"""Pauses from which a cadence may be told."""
+
+
+def _listening(scene: Scene) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
+    """Whether it is proven that we listened and others got through; what is for it, and what is missing."""
+    coverage, absence = scene.evidence.coverage, scene.evidence.absence
+    up = coverage is not None and coverage.proven >= PROVEN
+    others = absence.others if absence else None
+    lines = (
+        *((f"The listener is proven up for {coverage.proven:.1%} of the time.",) if coverage else ()),
+        *((f"{others} requests of other tenants arrived.",) if others else ()),
+    )
+    missing = (
+        *(() if up else ("heartbeats without gaps over that time",)),
+        *(() if others else ("traffic of other tenants in that time",)),
+    )
+    return up and bool(others), lines, missing
+
+
+def examine_silent(scene: Scene) -> Found | None:
+    """A tenant with a known cadence has paused far longer than ever."""
+    activity, absence = scene.evidence.activity, scene.evidence.absence
+    if scene.incident is not None or absence is None or absence.reported_at is not None or absence.requests:
+        return None
+    if activity is None or activity.last_at is None or activity.usual_gap is None or activity.samples < SAMPLES:
+        return None
+    pause = absence.end - activity.last_at
+    if pause <= FACTOR * activity.usual_gap:
+        return None
+    sure, lines, missing = _listening(scene)
+    refused = activity.last_status in (401, 403)
+    last = f"{activity.last_status or 'in an unknown way'}{' ' + activity.last_reason if activity.last_reason else ''}"
+    since = f"the {activity.last_status} at {utc(activity.last_at)}" if refused else utc(activity.last_at)
+    clear = f"Clear incident {activity.last_incident or '(not recorded)'} first, then have the failed job resubmitted"
+    return Found(
+        Confidence.LIKELY if sure else Confidence.POSSIBLE,
+        f"Nothing has arrived for {span(pause)} (usually at most {span(activity.usual_gap)}), since {since}.",
+        evidence_for=(f"The last request was answered {last} at {utc(activity.last_at)}.", *lines),
+        missing=missing,
+        words={
+            "pause": span(pause),
+            "usual": span(activity.usual_gap),
+            "last": utc(activity.last_at),
+            "hint": clear if refused else "That was answered well: ask whether provisioning was switched off",
+        },
+        times={"last_at": activity.last_at},
+    )
+
+
+def examine_never_arrived(scene: Scene) -> Found | None:
+    """The customer saw a failure at a time at which nothing came here, and we were listening."""
+    absence, coverage = scene.evidence.absence, scene.evidence.coverage
+    if scene.incident is not None or absence is None or absence.reported_at is None or absence.requests != 0:
+        return None
+    if not absence.start <= absence.reported_at <= absence.end:
+        return None
+    sure, lines, missing = _listening(scene)
+    gap = next((g for g in (coverage.gaps if coverage else ()) if g[0] <= absence.reported_at <= g[1]), None)
+    return Found(
+        Confidence.LIKELY if sure and gap is None else Confidence.POSSIBLE,
+        f"No request of this tenant arrived between {utc(absence.start)} and {utc(absence.end)}.",
+        evidence_for=(f"The customer reports a failure at {utc(absence.reported_at)}.", *lines),
+        evidence_against=(f"For {utc(gap[0])} to {utc(gap[1])} it is not proven that we listened.",) if gap else (),
+        missing=missing,
+        words={"start": utc(absence.start), "end": utc(absence.end), "reported": utc(absence.reported_at)},
+        times={"reported_at": absence.reported_at},
+    )
+
+
+SILENT: Final = Rule(
+    Code.WENT_SILENT,
+    "The client has stopped sending, against its own habit.",
+    "The pause is more than twice the longest ordinary one of this tenant (a quiet day of Entra is ordinary), the listener is "
+    "proven up, and others' requests arrived.",
+    "0 requests for {pause} (usually at most {usual}), the last at {last}. {hint}.",
+    "Since {last} we have received no provisioning request from {client}. Please check whether provisioning is paused or has "
+    "failed tasks. {steps}",
+    examine_silent,
+)
+
+NEVER_ARRIVED: Final = Rule(
+    Code.NEVER_ARRIVED,
+    "The customer reports a failure, and nothing came here.",
+    "No exchange of the tenant in that time, heartbeats without gaps, and others' traffic arrived.",
+    "It was answered before us: WAF, CDN, TLS, DNS or an address filter. Look into their logs at {reported}.",
+    "Between {start} and {end} no request from {client} reached our servers, while others' did. Please send us the exact "
+    "address (base URL) that is set up, the time of a failure and the text of the error, and check proxies and firewalls on "
+    "the way.",
+    examine_never_arrived,
+)

@@ -1,0 +1,204 @@
+"""The sources themselves: unavailable, lagging, blind, of another environment, or holding another form of the secret."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.gone import was_known
+from proxy.core.diagnosis.scene import AT_THE_TIME, Scene, ended
+from proxy.core.diagnosis.words import listed, span, utc
+from proxy.core.exchange import AnsweredBy
+from proxy.core.token import Known, Reading, Unavailable, Unknown
+from proxy.core.verdict import Reason
+
+SOON: Final = 15.0
+"""Seconds after which a re-read still tells of replication and not of a repair by hand; the re-read at +10 s is within."""
+MANY_TENANTS: Final = 3
+"""Tenants whose tokens become unknown in one minute, from which on it is no matter of one token."""
+
+
+def examine_unavailable(scene: Scene) -> Found | None:
+    """The request was answered 503: nobody could say what the token is."""
+    if scene.reason != Reason.SOURCE_UNAVAILABLE:
+        return None
+    state = scene.then.state if scene.then else None
+    why = state.why if isinstance(state, Unavailable) else "not recorded"
+    source = scene.then.source if scene.then else "the source"
+    tenants = {i.tenant for i in scene.others.incidents if i.reason == Reason.SOURCE_UNAVAILABLE}
+    return Found(
+        Confidence.CERTAIN,
+        f"{source} did not answer ({why}); nothing was refused.",
+        evidence_for=(
+            f"Reading {source} at {utc(scene.at)}: {why}.",
+            *((f"The same happened to {len(tenants)} other tenants in that minute.",) if tenants else ()),
+        ),
+        words={"source": source, "why": why},
+    )
+
+
+def examine_replica_lag(scene: Scene) -> Found | None:
+    """Missing, and there a moment later; or missing on the replica and there on the primary."""
+    first = scene.incident.reading if scene.incident else None
+    if first and first.via == "replica" and isinstance(first.state, Unknown) and scene.alive_then and scene.then is not first:
+        return _lag(scene, Confidence.CERTAIN, first, scene.then, ())
+    healed = scene.healed
+    if healed is None or not isinstance(healed.state, Known) or ended(healed.state, scene.now) is not None:
+        return None
+    if healed.state.created_at > scene.now:
+        return None
+    soon = healed.read_at - scene.at <= SOON
+    young = scene.now - healed.state.created_at <= AT_THE_TIME
+    against = (
+        *(("It had worked here before, so the row was no new one.",) if was_known(scene) and not young else ()),
+        *(("It came back late enough for a repair by hand.",) if not soon else ()),
+    )
+    return _lag(scene, Confidence.LIKELY if soon or young else Confidence.POSSIBLE, scene.then, healed, against)
+
+
+def _lag(
+    scene: Scene, confidence: Confidence, first: Reading | None, second: Reading | None, against: tuple[str, ...]
+) -> Found:
+    looks = [r for r in (first, second) if r is not None]
+    return Found(
+        confidence,
+        "The row existed already, but the copy that was asked did not have it yet.",
+        evidence_for=tuple(
+            f"{r.source} ({r.via}) at {utc(r.read_at)}: {'no such token' if isinstance(r.state, Unknown) else 'alive'}."
+            for r in looks
+        ),
+        evidence_against=against,
+        words={"behind": span(max((r.read_at for r in looks), default=scene.at) - scene.at)},
+        times={"seen_at": second.read_at if second else None},
+    )
+
+
+def _alive_elsewhere(scene: Scene) -> Reading | None:
+    """Another source that had the token, alive, at the same time."""
+    mine = scene.then.source if scene.then else ""
+    looks = [r for r in scene.evidence.readings if r.source != mine and abs(r.read_at - scene.at) <= AT_THE_TIME]
+    alive = [r for r in looks if isinstance(r.state, Known) and ended(r.state, r.source_time or r.read_at) is None]
+    return min(alive, key=lambda r: (r.read_at, repr(r)), default=None)
+
+
+def _by_introspection(scene: Scene) -> bool:
+    return scene.then is not None and "introspection" in (scene.then.source, scene.then.via)
+
+
+def _accepted_by_backend(scene: Scene) -> bool:
+    said = scene.incident.exchange if scene.incident else None
+    passed = said is not None and said.answered_by is AnsweredBy.BACKEND and 200 <= said.status < 300
+    return passed or any(v.accepted and (v.last_accepted or 0.0) >= scene.at for v in scene.evidence.backend_verdicts)
+
+
+def examine_introspection(scene: Scene) -> Found | None:
+    """Introspection says inactive; the table or the backend says alive."""
+    if not scene.gone or not _by_introspection(scene):
+        return None
+    other, accepted = _alive_elsewhere(scene), _accepted_by_backend(scene)
+    if other is None and not accepted:
+        return None
+    return Found(
+        Confidence.CERTAIN if other else Confidence.LIKELY,
+        "Introspection calls the token inactive although it is alive.",
+        evidence_for=(
+            f"Introspection at {utc(scene.at)}: inactive.",
+            *((f"{other.source} ({other.via}) at {utc(other.read_at)}: alive.",) if other else ()),
+            *(("The backend accepted it.",) if accepted else ()),
+        ),
+        missing=() if other else ("a reading of the table",),
+    )
+
+
+def examine_environment(scene: Scene) -> Found | None:
+    """Another configured source knows the token."""
+    other = _alive_elsewhere(scene)
+    if not scene.gone or other is None or _by_introspection(scene) or scene.healed:
+        return None
+    here = scene.then.source if scene.then else "this source"
+    return Found(
+        Confidence.LIKELY if was_known(scene) else Confidence.CERTAIN,
+        f"The token lives in {other.source}, not in {here}.",
+        evidence_for=(f"{here} at {utc(scene.at)}: no such token.", f"{other.source} at {utc(other.read_at)}: alive."),
+        evidence_against=("It had worked here before.",) if was_known(scene) else (),
+        words={"here": here, "there": other.source},
+    )
+
+
+def examine_hashing(scene: Scene) -> Found | None:
+    """The other stored form of the token is in the table; or many tenants lost theirs in the same minute."""
+    if not scene.gone or scene.healed or not scene.presented:
+        return None
+    match = next((m for m in scene.near_misses if m.change == "none" and m.column == "token"), None)
+    tenants = sorted({i.tenant for i in scene.others.incidents if i.reason == Reason.UNKNOWN})
+    many = len(tenants) >= MANY_TENANTS
+    if match is None and not many:
+        return None
+    forms = sorted(flag.removeprefix("stored_as_") for flag in scene.flags if flag.startswith("stored_as_"))
+    return Found(
+        (Confidence.CERTAIN if many else Confidence.LIKELY) if match else Confidence.POSSIBLE,
+        "The token is stored in another form than the one that is looked for."
+        if match
+        else "Tokens of many tenants became unknown at once.",
+        evidence_for=(
+            *((f"The same token is there (row {match.row}), stored as {listed(forms) or 'the other form'}.",) if match else ()),
+            *((f"Unknown in the same minute: tokens of {listed(tenants)}.",) if many else ()),
+        ),
+        missing=() if match else ("a match of the other stored form",),
+        words={"forms": listed(forms) or "another form"},
+    )
+
+
+UNAVAILABLE: Final = Rule(
+    Code.SOURCE_UNAVAILABLE,
+    "The database or the introspection endpoint could not be asked. Nothing was refused.",
+    "The reading itself failed (refused, timeout, error), and the answer was 503, never 401.",
+    "Not a token problem: {source} did not answer ({why}). Check it from this machine: scim-witness doctor.",
+    "For a short time we could not check access tokens and asked {client} to try again later. Your token was not refused, and "
+    "nothing has to be changed.",
+    examine_unavailable,
+)
+
+LAG: Final = Rule(
+    Code.REPLICA_LAG,
+    "The copy of the database that was asked did not have the row yet.",
+    "The primary had the row alive when the replica lacked it, or a re-read within seconds finds a row that was created before "
+    "the refusal.",
+    "The copy was about {behind} behind. Let second looks go to the primary, and watch the replication; nothing has to change "
+    "at the client but to try again.",
+    "A token that had just been issued was refused once because of a delay on our side. It is accepted now: please run the "
+    "failed provisioning tasks of {client} again.",
+    examine_replica_lag,
+)
+
+INTROSPECTION: Final = Rule(
+    Code.INTROSPECTION_BLIND,
+    "The introspection endpoint calls a live token inactive.",
+    "Introspection says inactive while the table, or the backend itself, has the token alive at the same time.",
+    "The introspection client may not see this application's tokens: configure allow_token_introspection (doorkeeper#1833), or "
+    "read the table.",
+    "Your access token is valid; a check on our side was set up wrongly. Nothing has to be changed. When we have corrected it, "
+    "please run the failed provisioning tasks of {client} again.",
+    examine_introspection,
+)
+
+ENVIRONMENT: Final = Rule(
+    Code.WRONG_ENVIRONMENT,
+    "The token belongs to another environment.",
+    "This source has no such token, and another configured source has it alive.",
+    "The token is of {there} and was presented to {here}. Correct the base URL or the token at {client}.",
+    "{client} uses an access token of another environment of ours. Please check the base URL, and enter the token that belongs "
+    "to it. {steps}",
+    examine_environment,
+)
+
+HASHING: Final = Rule(
+    Code.HASHING_SWITCHED,
+    "Doorkeeper's hash_token_secrets was switched on (or its strategy changed), and old rows are not found any more.",
+    "The other stored form of the presented token is in the table; as a rule many tenants become unknown at once.",
+    "The row is stored as {forms}. Enable `hash_token_secrets fallback: :plain` at Doorkeeper and set the same form for this "
+    "source.",
+    "Your access token is correct; a change on our side kept it from being recognised. Nothing has to be changed. When we have "
+    "corrected it, please run the failed provisioning tasks of {client} again.",
+    examine_hashing,
+)
