@@ -1,0 +1,27 @@
+"""GET /metrics: rendered in a thread, a few at a time, so that a scrape is not felt by requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import hdrs, web
+
+Render = Callable[[str], tuple[str, bytes]]
+"""From a scraper's Accept field to content type and body."""
+
+AT_ONCE: Final = 2
+"""Renderings at the same time: two Prometheus servers scrape as a pair; more would only contend for the interpreter."""
+
+
+def metrics_page(render: Render) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Return the handler of /metrics."""
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def show(request: web.Request) -> web.Response:
+        async with slots:
+            content_type, body = await asyncio.to_thread(render, request.headers.get(hdrs.ACCEPT, ""))
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
+
+    return show
