@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from proxy.core.policy import OnDisagreement
 from proxy.settings.section import is_loopback
+from proxy.settings.server import UpstreamTls
 from proxy.settings.shape import Settings
-from proxy.settings.tokens import DoorkeeperPostgres
+from proxy.settings.tokens import DoorkeeperPostgres, Owner
 from proxy.settings.toml_lines import Path
 
 _ANY_ADDRESS = ("0.0.0.0", "::", "[::]")  # noqa: S104 - names it in order to recognise it
@@ -111,7 +112,7 @@ def _tls(settings: Settings) -> Iterator[Finding]:
         if (pair.cert_file is None) != (pair.key_file is None):
             given, lacking = ("cert_file", "key_file") if pair.key_file is None else ("key_file", "cert_file")
             yield Finding(((*path, given),), f"is given without {lacking}", f"Set {lacking} too")
-    if settings.upstream.url.startswith("http://") and tls.model_fields_set:
+    if settings.upstream.url.startswith("http://") and tls != UpstreamTls():
         yield Finding((("upstream", "tls"),), "is given, but upstream.url is http", "Write https in upstream.url, or remove it")
 
 
@@ -139,7 +140,7 @@ def _doorkeeper(source: DoorkeeperPostgres, path: Path) -> Iterator[Finding]:
             "has a replica but no primary: refusals must rest on the primary" if replica_only else "dsn is required",
             "Set dsn or dsn_file to the primary's URL",
         )
-    if owner.table is None and owner.model_fields_set:
+    if owner.table is None and owner != Owner():
         yield Finding(((*path, "owner", "table"), (*path, "owner")), "owner has no table", "Set owner.table, such as users")
     if owner.active_column is not None and owner.active_expression is not None:
         yield Finding(((*path, "owner", "active_expression"),), "is given besides active_column", "Keep one of the two")

@@ -162,7 +162,7 @@ class Upstream(Section):
         default=True,
         description="Add X-Forwarded-For, -Proto and -Host. What clients not in trusted_proxies sent of these is removed.",
     )
-    tls: UpstreamTls = Field(default=UpstreamTls(), description="See below.")
+    tls: UpstreamTls = Field(default=UpstreamTls())
 
 
 class OpsTls(Section):
@@ -185,7 +185,7 @@ class Ops(Section):
         description="Bearer token that every ops request must carry. At least 16 characters: 96 bits in base 64.",
     )
     token_file: Path | None = Field(default=None, description="File that holds token.")
-    tls: OpsTls = Field(default=OpsTls(), description="See below.")
+    tls: OpsTls = Field(default=OpsTls())
 
 
 class Log(Section):

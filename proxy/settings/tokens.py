@@ -123,7 +123,7 @@ class DoorkeeperPostgres(Section):
         le=30,
         description="Of reading what explains a refusal (siblings, near misses). Without it the incident says less.",
     )
-    owner: Owner = Field(default=Owner(), description="See below.")
+    owner: Owner = Field(default=Owner())
     tenant_from: TenantFrom = Field(default="application_name", description="What names the tenant of a token.")
     tenant_query: str | None = Field(
         default=None, min_length=1, description='For tenant_from = "query": a SELECT of one text, with $1 for the token\'s id.'
