@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+# ruff: noqa: INP001 - a script, no package
 """Write the pages that are made from the code: `python docs/generate.py`, or `--check` to see whether they are up to date."""
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def explain_text(evidence: Evidence, diagnosis: Diagnosis, now: float) -> str:
     """Return the explanation as plain text of `WIDTH` columns, ending with a line feed."""
     told = explain(evidence, diagnosis, now)
     head = f"Incident {told.incident}, tenant {told.tenant}" if told.incident else "No incident"
-    blocks = [head, _wrapped(told.verdict, "")]
+    blocks = [_wrapped(head, ""), _wrapped(told.verdict, "")]
     blocks += [f"{s.title}\n" + "\n".join(_wrapped(line, "  ") for line in s.lines) for s in told.sections]
     blocks.append("Next step\n" + _wrapped(told.operator, "  "))
     blocks.append("For the customer (ready to paste)\n" + _wrapped(told.customer, "  "))

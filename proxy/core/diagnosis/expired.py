@@ -60,7 +60,7 @@ def _by_reason_only(scene: Scene) -> Found | None:
         "The token expired.",
         evidence_for=("The verdict at that moment was `expired`.",),
         missing=("the row as it was read", "when it expired"),
-        words={"expired": "before " + utc(scene.at)},
+        words={"expired": "before " + utc(scene.at), "issued": "at a time not recorded", "lifetime": "a time not recorded"},
     )
 
 

@@ -1,4 +1,4 @@
-"""The documentation of causes and reasons, made from the catalogue and the verdict's table. Pure; docs/generate.py writes it."""
+"""The pages on causes and reasons, made from the catalogue and the verdict's table. Pure; docs/generate.py writes them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def reasons_page() -> str:
         for reason, meaning in MEANINGS.items()
     ]
     table = "| reason | status | `error` (RFC 6750) | meaning |\n|---|---|---|---|\n" + "\n".join(rows)
-    return "\n\n".join([_NOTE, "# Reasons", _REASONS, table]) + "\n"
+    return f"{_NOTE}\n\n# Reasons\n\n{_REASONS}\n\n{table}\n"
 
 
 def _row(rule: Rule) -> str:
@@ -53,10 +53,10 @@ Codes are stable. The order below is rank: a special cause stands before the gen
 
 - `{Confidence.CERTAIN}`: the evidence leaves nothing else.
 - `{Confidence.LIKELY}`: nothing speaks against it.
-- `{Confidence.POSSIBLE}`: not excluded. Such a cause is never named as the answer; it is listed as a candidate of `undetermined`.
+- `{Confidence.POSSIBLE}`: not excluded. Such a cause is never the answer; it is listed as a candidate of `undetermined`.
 
 What a source says now is never taken for what it said at the incident. The same evidence always gives the same cause.
-Words in *(italics)* are filled in for each incident; *(steps)* tells on which page of the customer's client the token is set."""
+Words in *(italics)* are filled in for each incident; *(steps)* tells on which page of the client the token is set."""
 
 _REASONS = """Every request gets one reason. It stands in the log, in metrics, in the incident and in the `detail` of the SCIM
 error. A reason says what was decided; [causes](causes.md) say why it came to that."""

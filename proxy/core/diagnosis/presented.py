@@ -151,6 +151,6 @@ HEADER_MISSING: Final = Rule(
     "No credential since {since} (before: {before}). A tier in between strips Authorization (load balancer, WAF, redirect to "
     "another host), or the token field at {client} was emptied. Compare with a request sent directly.",
     "Since {since} the requests of {client} arrive without an access token. Please check that the token field is filled, and "
-    "whether a web proxy in between was changed then. {steps}",
+    "whether a gateway in between was changed then. {steps}",
     examine_header_missing,
 )
