@@ -39,7 +39,7 @@ class Unrecorded(Exception):  # noqa: N818 - it is a state of the evidence, not 
 
 class Case(msgspec.Struct, frozen=True):
     """What a refusal is about: enough to tell whether it repeats another. `reason` is the verdict's, or `backend:<reason>`;
-    `client` the client's address, `at` epoch seconds."""
+    `client` the client's address, `at` epoch seconds. `known`: a source has the token."""
 
     tenant: str
     fingerprint: str
@@ -48,6 +48,16 @@ class Case(msgspec.Struct, frozen=True):
     client: str
     exchange: str
     at: float
+    known: bool = False
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """Under which incident a refusal goes, and whether it is the first of it, to be recorded in full. `group` is the network
+    when it stands for a flood of unknown tokens, `*` for all networks, empty otherwise."""
+
+    incident_id: str
+    fresh: bool
+    group: str = ""
 
 
 class BackendAnswer(msgspec.Struct, frozen=True, omit_defaults=True):

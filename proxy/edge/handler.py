@@ -16,7 +16,7 @@ from proxy.core.exchange import AnsweredBy
 from proxy.core.grammar import Fault
 from proxy.core.headers import METHOD_OVERRIDES, answer_fields, value_of, values_of
 from proxy.core.inbound import BadCredential, Inbound
-from proxy.core.incident import BACKEND_BODY_LIMIT, Kind, Unrecorded
+from proxy.core.incident import BACKEND_BODY_LIMIT, BackendAnswer, Kind, Unrecorded
 from proxy.core.policy import Mode, OnDisagreement, Policy
 from proxy.core.scim import Operation, classify
 from proxy.core.verdict import Allow, Deny, Reason, Unable
@@ -157,16 +157,17 @@ class Handler:
         )
 
     def _put_on_record(self, passage: Passage, kind: Kind, status: int) -> None:
+        passage.answered(AnsweredBy.PROXY, status)
         judgement = passage.judgement
-        reason = judgement.verdict.reason if judgement is not None else ""
-        folded = self._witness.folded(passage.case(self._witness, kind, reason))
-        if folded is not None:
-            passage.incident = folded
-            return
-        passage.status = status
-        passage.answered_by = AnsweredBy.PROXY
-        incident = build_incident(passage, self._witness, kind, self._options.instance)
-        self._witness.record(incident, passage.secret)
+        self._record(passage, kind, judgement.verdict.reason if judgement is not None else "", None, None)
+
+    def _record(self, passage: Passage, kind: Kind, reason: str, after: Judgement | None, said: BackendAnswer | None) -> None:
+        """Put a refusal on record, or count it where it repeats one. Raises Unrecorded."""
+        admission = self._witness.admit(passage.case(self._witness, kind, reason))
+        passage.incident = admission.incident_id
+        if admission.fresh:
+            incident = build_incident(passage, self._witness, kind, self._options.instance, after, said)
+            self._witness.record(incident, passage.secret, admission)
 
     def _refuse_message(self, client: ClientConnection, message: Fault | BadCredential, passage: Passage) -> None:
         """Refuse a message that was not understood; within the credential it is a refusal like any other."""
@@ -270,15 +271,9 @@ class Handler:
 
     def _record_backend(self, passage: Passage, sending: Sending, body: bytes, after: Judgement | None, kind: Kind) -> None:
         answer = sending.answer
-        passage.status, passage.answered_by = answer.status, AnsweredBy.BACKEND
-        folded = self._witness.folded(
-            passage.case(self._witness, kind, f"backend:{after.verdict.reason if after is not None else ''}")
-        )
-        if folded is not None:
-            passage.incident = folded
-            return
+        passage.answered(AnsweredBy.BACKEND, answer.status)
         said = passage.backend_answer(answer.status, answer.fields, body, cut=not sending.connection.complete)
-        self._witness.record(build_incident(passage, self._witness, kind, self._options.instance, after, said), passage.secret)
+        self._record(passage, kind, f"backend:{after.verdict.reason if after is not None else ''}", after, said)
 
     async def _pass_refusal(
         self, client: ClientConnection, request: Inbound, passage: Passage, sending: Sending, after: Judgement | None

@@ -13,7 +13,7 @@ from proxy.core.exchange import AnsweredBy, Exchange
 from proxy.core.headers import value_of
 from proxy.core.history import TokenHistory
 from proxy.core.inbound import Inbound
-from proxy.core.incident import BackendAnswer, Case, Incident, Kind, new_id
+from proxy.core.incident import Admission, BackendAnswer, Case, Incident, Kind
 from proxy.core.scim import OTHER_READ, Operation, mask, printable
 from proxy.core.token import Reading, Unavailable
 from proxy.core.verdict import Allow
@@ -28,11 +28,11 @@ WORD_WORTH_MASKING: Final = 8
 class Witness(Protocol):
     """Who keeps the evidence."""
 
-    def folded(self, case: Case) -> str | None:
-        """The id of the incident that this repeat belongs to, counted there; None when it is an incident of its own."""
+    def admit(self, case: Case) -> Admission:
+        """Say whether a refusal is an incident of its own or repeats one, which is then counted there."""
 
-    def record(self, incident: Incident, secret: Secret | None) -> None:
-        """Put it on disk before returning, then follow it up. Raises Unrecorded."""
+    def record(self, incident: Incident, secret: Secret | None, admission: Admission) -> None:
+        """Put a fresh one on disk before returning, then follow it up. Raises Unrecorded."""
 
     def history(self, fingerprint: str) -> TokenHistory | None:
         """What memory has of a token."""
@@ -96,7 +96,8 @@ class Passage:
 
     def case(self, witness: Witness, kind: Kind, reason: str) -> Case:
         """What a refusal of this request is about, to tell whether it repeats another."""
-        return Case(self.tenant(witness), self.fingerprint, kind, reason, self.client, self.id, self.at)
+        known = self.judgement is not None and self.judgement.row is not None
+        return Case(self.tenant(witness), self.fingerprint, kind, reason, self.client, self.id, self.at, known)
 
     def tenant(self, witness: Witness) -> str:
         """Whose request it is: by the row, else by what the token was, else by the route."""
@@ -192,10 +193,9 @@ def build_incident(
     after: Judgement | None = None,
     backend: BackendAnswer | None = None,
 ) -> Incident:
-    """Assemble the record of a refusal and give the passage its id. `after` is the fresh judgement made because of it."""
+    """Assemble the record of a refusal. `after` is the fresh judgement made because of it."""
     judgement = passage.judgement
     tenant = passage.tenant(witness)
-    passage.incident = new_id(passage.at, tenant)
     reason = after.verdict.reason if after is not None else judgement.verdict.reason if judgement is not None else ""
     secret = passage.secret
     return Incident(
