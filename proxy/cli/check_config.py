@@ -1,0 +1,51 @@
+"""`scim-witness check-config [FILE]`: every fault at once, with line and fix. Starts nothing, connects to nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxy.cli import screen
+from proxy.cli.configuration import ConfigOption, JsonOption, located
+from proxy.settings import Fault, SettingsFault, environment, load
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def check_config(
+    file: Annotated[Path | None, typer.Argument(help="The file to check; default as for every command.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a configuration: every fault at once, with its line and the likely spelling. Exit status 2 when there is one."""
+    path = located(file or config)
+    faults: tuple[Fault, ...] = ()
+    warnings: tuple[Fault, ...] = ()
+    try:
+        warnings = load(path, environment()).warnings
+    except SettingsFault as fault:
+        faults = fault.faults
+    if as_json:
+        screen.as_json({"file": str(path or ""), "faults": _plain(faults), "warnings": _plain(warnings)})
+    else:
+        _tell(path, faults, warnings)
+    if faults:
+        raise typer.Exit(int(screen.Status.USAGE))
+
+
+def _tell(path: Path | None, faults: tuple[Fault, ...], warnings: tuple[Fault, ...]) -> None:
+    for warning in warnings:
+        screen.line(f"warning: {warning}", "yellow")
+    for fault in faults:
+        screen.line(str(fault), "red")
+    if faults:
+        screen.say(f"{len(faults)} fault{'s' if len(faults) != 1 else ''}.", "bold red")
+    else:
+        screen.line(f"{path or 'the environment'}: good.", "green")
+
+
+def _plain(faults: tuple[Fault, ...]) -> list[dict[str, object]]:
+    return [fault._asdict() for fault in faults]
