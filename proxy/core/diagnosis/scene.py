@@ -179,8 +179,9 @@ def _in_order(items: Iterable[T], key: Callable[[T], float]) -> tuple[T, ...]:
 
 
 def _failing_since(histories: Iterable[TokenHistory], last_good: float | None, at: float) -> float:
-    firsts = [h.first_bad for h in histories if h.first_bad is not None and h.first_bad <= at]
-    return min((first for first in firsts if last_good is None or first > last_good), default=at)
+    """The earliest failure on record after the last good answer. `first_bad` may lie before it; then `last_bad` is nearer."""
+    known = [bad for h in histories for bad in (h.first_bad, h.last_bad) if bad is not None and bad <= at]
+    return min((bad for bad in known if last_good is None or bad > last_good), default=at)
 
 
 def _sightings(histories: Iterable[TokenHistory], at: float) -> Iterator[tuple[float, Known]]:

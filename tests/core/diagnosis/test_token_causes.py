@@ -45,6 +45,8 @@ def null_refresh(*requests, flags=("previous_refresh_token_nullable",), state=RE
 STRANGER = NeighbourRequest("globex", AT - HOUR - 0.2, first_use=True)
 REFRESH = OauthEvent(AT - HOUR - 5, "token", 200, "refresh_token", presented=FP, created="ff")
 
+SEEN_AND_FAILING = history(AT - 2 * HOUR, first_bad=AT - 9 * DAY, last_bad=AT - HOUR, last_reading=reading(ROW, AT - 2 * HOUR))
+
 SUPERSEDED = {
     "regenerated in one transaction": refusal(REVOKED, surroundings=around(newer(AT - HOUR + 0.01))),
     "regenerated slowly": refusal(REVOKED, surroundings=around(newer(AT - HOUR - 4))),
@@ -57,7 +59,11 @@ SUPERSEDED = {
     "memory was stale and the backend refused it": backend_refusal(row(revoked_at=AT - 1), surroundings=around(newer(AT - 1))),
     "clocks 90 s apart": refusal(row(revoked_at=AT + 60), offset=90.0, surroundings=around(newer(AT + 60))),
 }
-NOT_SUPERSEDED = {
+NOT_SEEN_AND_FAILING = history(
+    AT - 2 * HOUR, first_bad=AT - 9 * DAY, last_bad=AT - HOUR, last_reading=reading(ROW, AT - 2 * HOUR)
+)
+
+SUPERSEDED = {
     "repaired a day after an unexplained revocation": refusal(
         row(revoked_at=AT - 2 * DAY), surroundings=around(newer(AT - DAY))
     ),
@@ -72,6 +78,9 @@ NOT_SUPERSEDED = {
     "newer row, this one alive": backend_refusal(surroundings=around(newer(AT - 1))),
     "revocation in the future": backend_refusal(row(revoked_at=FAR_FUTURE), surroundings=around(newer(AT - 1))),
     "deleted, and replaced much later": gone(newer(AT - 60)),
+    "replaced between two failures, after an old failure": refusal(
+        Unknown(), "unknown", around(newer(AT - 600)), past=SEEN_AND_FAILING
+    ),
     "deleted together with other tenants' tokens": gone(
         newer(AT - 1800.5), others=Others(deaths=(Death("f", "globex", AT - 1800, application="4"),))
     ),
