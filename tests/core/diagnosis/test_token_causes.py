@@ -59,11 +59,7 @@ SUPERSEDED = {
     "memory was stale and the backend refused it": backend_refusal(row(revoked_at=AT - 1), surroundings=around(newer(AT - 1))),
     "clocks 90 s apart": refusal(row(revoked_at=AT + 60), offset=90.0, surroundings=around(newer(AT + 60))),
 }
-NOT_SEEN_AND_FAILING = history(
-    AT - 2 * HOUR, first_bad=AT - 9 * DAY, last_bad=AT - HOUR, last_reading=reading(ROW, AT - 2 * HOUR)
-)
-
-SUPERSEDED = {
+NOT_SUPERSEDED = {
     "repaired a day after an unexplained revocation": refusal(
         row(revoked_at=AT - 2 * DAY), surroundings=around(newer(AT - DAY))
     ),
