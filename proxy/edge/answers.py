@@ -18,6 +18,8 @@ from proxy.edge.faults import FaultKind
 RETRY_AFTER: Final = 10
 """Seconds we ask a client to wait after a 503: long enough for a failover, short enough not to be a quarantine."""
 SERVER: Final = b"scim-witness"
+PROBE: Final = b"HTTP/1.1 204 No Content\r\nServer: %b\r\n\r\n" % SERVER
+"""The answer to our own heartbeat."""
 
 _PHRASES: Final = {
     400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 405: b"Method Not Allowed", 408: b"Request Timeout",

@@ -33,7 +33,8 @@ PEEK_SECONDS: Final = 1.0
 
 
 class RoadOptions(msgspec.Struct, frozen=True):
-    """What the road needs to know of the deployment. `retry_body_limit` in octets."""
+    """What the road needs to know of the deployment. `retry_body_limit` in octets. `probe_target` is the secret target at
+    which our own heartbeat proves that the listener works; it is answered here and never forwarded or counted."""
 
     instance: str
     realm: str = "SCIM"
@@ -41,6 +42,7 @@ class RoadOptions(msgspec.Struct, frozen=True):
     query_token: bool = False
     explain_refusals: bool = True
     retry_body_limit: int = 65_536
+    probe_target: bytes = b""
 
 
 class Handler:
@@ -73,6 +75,9 @@ class Handler:
 
     async def walk(self, client: ClientConnection, request: Inbound | Fault | BadCredential) -> None:
         """See client_connection.Road."""
+        if isinstance(request, Inbound) and request.target == self._options.probe_target:
+            client.write(answers.PROBE)
+            return
         passage = self._passage(client, request)
         self.inflight += 1
         try:
