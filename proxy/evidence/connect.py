@@ -79,6 +79,14 @@ def connect(options: StoreOptions) -> Client:
         raise StoreUrlError("store URL cannot be read: check host, port and options") from error
 
 
+async def close(client: Client) -> None:
+    """Close all connections, those to the Sentinels too."""
+    await client.aclose()
+    watchers = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    for watcher in watchers.sentinels if watchers is not None else ():
+        await watcher.aclose()
+
+
 def nodes(netloc: str, default_port: int) -> list[tuple[str, int]]:
     """Read `h1,h2:7001,[::1]:7002`. StoreUrlError when there is no host."""
     found = []

@@ -23,6 +23,15 @@ CHAIN_BLOCK: Final = 100
 """Records in one hash of a chain's log: stays within hash-max-listpack-entries (128) of Redis 7, the compact form."""
 
 
+CHAIN_BLOCKS_KEPT: Final = 10_000
+"""Blocks of one chain's log: its newest million records, about 50 MB."""
+
+
+def beginning(incident_id: str) -> str:
+    """What all keys of this incident's tag begin with."""
+    return f"sw:{{{tag_of(incident_id)}}}"
+
+
 def stream(incident_id: str) -> str:
     """stream: the incidents of the tenants that share this tag, in the order of their arrival in the store."""
     return f"sw:{{{tag_of(incident_id)}}}:inc"

@@ -13,8 +13,14 @@ from typing import Final
 
 import msgspec
 
+from proxy.core.absence import Absence, LastRequest, Span, conclude, coverage
+from proxy.core.history import TokenHistory
 from proxy.core.incident import Incident, Note, time_of
 from proxy.evidence import keys, queries, unshipped
+from proxy.evidence.activity import EVERYONE, NOBODY, Minute, last_before, read_last, read_minutes, rest, total
+from proxy.evidence.heartbeat import MAX_GAP, read_spans
+from proxy.evidence.history import read_part
+from proxy.evidence.merge import merge
 from proxy.evidence.redis_store import RedisStore, StoreError
 
 PREFIX_LENGTH: Final = 8
@@ -82,6 +88,41 @@ class EvidenceReader:
                 raise
             stored = {}
         return sorted((stored | waiting).values(), key=lambda note: note.at)
+
+    async def history(self, fingerprint: str) -> TokenHistory | None:
+        """What all instances together remember of a token. None when it is nothing."""
+        (answer,) = await self._need_store().run([("HGETALL", keys.history(fingerprint))])
+        found: TokenHistory | None = None
+        for value in queries.as_map(answer).values():
+            if (part := read_part(value)) is not None:
+                found = part if found is None else merge(found, part)
+        return found
+
+    async def activity(self, tenant: str, start: float, end: float) -> list[Minute]:
+        """Traffic of a tenant per minute between two instants (epoch seconds). `activity.EVERYONE` for all together."""
+        return await read_minutes(self._need_store(), tenant, start, end)
+
+    async def last_request(self, tenant: str) -> LastRequest | None:
+        """The last request of a tenant and its answer."""
+        return await read_last(self._need_store(), tenant)
+
+    async def heartbeats(self, start: float, end: float) -> list[Span]:
+        """Spans of heartbeats of all processes that bear on the time between two instants (epoch seconds)."""
+        return await read_spans(self._need_store(), start, end)
+
+    async def absence(self, tenant: str, start: float, end: float) -> Absence:
+        """What arrived of a tenant between two instants (epoch seconds), and for which share of the time that is proven."""
+        everyone, own, nobody = [total(await self.activity(name, start, end)) for name in (EVERYONE, tenant, NOBODY)]
+        return conclude(
+            tenant,
+            start,
+            end,
+            arrived=own,
+            others=rest(everyone, own, nobody),
+            unattributed=nobody,
+            cover=coverage(await self.heartbeats(start, end), start, end, MAX_GAP),
+            last_before=await last_before(self._need_store(), tenant, start),
+        )
 
     async def tenants(self) -> dict[str, float]:
         """Every tenant that was seen, with the time (epoch seconds) of its last incident or activity."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError, RedisError
 
-from proxy.evidence.connect import Client
+from proxy.evidence.connect import Client, close
 from proxy.evidence.scripts import BY_SHA
 
 BATCH: Final = 500
@@ -40,7 +40,7 @@ class RedisStore:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        await close(self._client)
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands in pipelines and return their answers in order. StoreError when any of them failed."""

@@ -14,6 +14,8 @@ from proxy.evidence.segment import Line
 
 DAY: Final = 86_400
 
+_CHAIN_KEPT: Final = keys.CHAIN_BLOCK * keys.CHAIN_BLOCKS_KEPT
+
 _RECORD: Final = scripts.sha(scripts.RECORD)
 _INDEX: Final = scripts.sha(scripts.INDEX)
 _FIELDS: Final = scripts.sha(scripts.FIELDS)
@@ -81,6 +83,7 @@ class Delivery:
         self._tokens: dict[str, list[tuple[float | int, str]]] = {}
         self._blocks: dict[str, list[tuple[str, bytes | str]]] = {}
         self._last = 0
+        self._too_old: list[int] = []
         self.commands: list[Command] = []
         self.new: list[int] = []
 
@@ -110,6 +113,7 @@ class Delivery:
             found.append(seen_tenants({tenant: members[-1][0] / 1000 for tenant, members in self._tenants.items()}, keep))
         for key, values in self._blocks.items():
             found.append(fields(key, ttl, values))
+        found += [("DEL", keys.chain_block(self._chain, first)) for first in self._too_old]
         if self._last:
             found.append(index(keys.CHAIN_LAST, keep.chains * 2, ttl, [(self._last, self._chain)]))
             found.append(index(keys.CHAINS, keep.chains, ttl, [(int(self._now), self._chain)]))
@@ -125,7 +129,7 @@ class Delivery:
         touched = (keys.stream(incident.id), keys.pointer(incident.id))
         bounds = (oldest, self._keep.incidents_per_tag, self._ttl)
         self.new.append(len(self.commands))
-        self.commands.append(("EVALSHA", _RECORD, 2, *touched, incident.id, *bounds, place, body))
+        self.commands.append(("EVALSHA", _RECORD, 2, *touched, incident.id, *bounds, place, body, keys.beginning(incident.id)))
         self._recent.append((at, incident.id))
         self._tenants.setdefault(incident.tenant, []).append((at, incident.id))
         if incident.fingerprint:
@@ -134,6 +138,8 @@ class Delivery:
     def _log(self, line: Line, what: bytes) -> None:
         """Remember in the chain's log which record this was: 16 octets of its digest, its kind and its id."""
         block = self._blocks.setdefault(keys.chain_block(self._chain, line.sequence), [])
+        if line.sequence % keys.CHAIN_BLOCK == 0 and line.sequence > _CHAIN_KEPT:
+            self._too_old.append(line.sequence - _CHAIN_KEPT)
         block.append((str(line.sequence), bytes.fromhex(line.digest)[:16] + what))
         self._last = max(self._last, line.sequence)
 

@@ -349,7 +349,7 @@ async def test_memory_of_an_incident(spool, store, capsys):
     assert await Shipper(spool, store).flush(20)
     (found,) = await store.run([("KEYS", "*")])
     sizes = await store.run([("MEMORY", "USAGE", key, "SAMPLES", 0) for key in found])
-    per_kind = {}
+    per_kind: dict[str, float] = {}
     for key, size in zip(found, sizes, strict=True):
         kind = key.decode().split("}:")[1].split(":")[0]
         kind = "chain log" if key.startswith(b"sw:{ch:") else kind

@@ -1,0 +1,288 @@
+"""The memory of tokens: first seen, last good, what was answered how often, by whom it was used, how its state changed.
+
+`saw` is on the way of every request and only changes counters of one object. Everything else happens in the background: what
+is stored of a token is loaded after it was first seen, and what changed is written in batches. Each instance writes its own
+part of a token's history, as absolute values, so that nothing is counted twice; readers merge the parts.
+
+kill -9 loses at most what changed since the last flush (a second, unless more than 500 tokens change per second). Incidents
+carry the history as it was, and are not touched by this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from proxy.core.exchange import AnsweredBy, Exchange
+from proxy.core.history import StateChange, TokenHistory
+from proxy.core.token import Reading
+from proxy.evidence import keys, queries, writes
+from proxy.evidence.merge import CHANGES_KEPT, merge
+from proxy.evidence.redis_store import Command, RedisStore, StoreError
+from proxy.evidence.token_memory import Token
+
+GOOD_LIMIT: Final = 200_000
+"""Tokens in memory that were good at some time: about 1 KB each; the least recently used goes first and is stored."""
+OTHER_LIMIT: Final = 20_000
+"""Tokens in memory that never were: a flood of guesses turns over in here and never reaches the good ones."""
+LOAD_LIMIT: Final = 10_000
+"""Tokens that wait for their stored history; more wait until they are seen again."""
+FLUSH_EVERY: Final = 1.0
+"""Seconds."""
+FLUSH_LIMIT: Final = 500
+"""Histories written and loaded per flush: about 10 ms of a core."""
+PARTS_LIMIT: Final = 16
+"""Parts (instances) of one history before those of instances long gone are folded into one."""
+GONE_SECONDS: Final = 7 * 86_400.0
+"""A part that was not written for so long belongs to an instance that is gone."""
+PAST: Final = "_past"
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(TokenHistory).decode
+
+
+class History:
+    """Remembers tokens. Not for several threads."""
+
+    def __init__(
+        self,
+        store: RedisStore | None,
+        instance: str,
+        keep: writes.Keep | None = None,
+        *,
+        good_limit: int = GOOD_LIMIT,
+        other_limit: int = OTHER_LIMIT,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`instance` names the process across restarts; no two living ones may share it."""
+        self._store = store
+        self._instance = instance
+        self._keep = keep or writes.Keep()
+        self._good_limit = good_limit
+        self._other_limit = other_limit
+        self._clock = clock
+        self._good: OrderedDict[str, Token] = OrderedDict()
+        self._other: OrderedDict[str, Token] = OrderedDict()
+        self._dirty: dict[str, Token] = {}
+        self._to_load: deque[Token] = deque()
+
+    def __len__(self) -> int:
+        return len(self._good) + len(self._other)
+
+    def saw(self, exchange: Exchange) -> None:
+        """Remember one exchange. On the way of every request: no I/O, about a microsecond."""
+        fingerprint = exchange.fingerprint
+        if not fingerprint:
+            return
+        token = self._good.get(fingerprint)
+        if token is None:
+            token = self._other.get(fingerprint) or self._admit(fingerprint)
+        at = exchange.at
+        token.last_seen = at
+        if token.first_seen is None:
+            token.first_seen = at
+        status = exchange.status
+        key: Any = status
+        if status in (401, 403):
+            key = self._bad(token, exchange)
+        elif exchange.answered_by is AnsweredBy.BACKEND and status < 500:
+            token.last_good = at
+            token.last_good_operation = exchange.operation
+            if not token.good:
+                self._promote(token)
+        token.count(key)
+        if not exchange.tenant.startswith("_"):
+            token.tenant = exchange.tenant
+        token.used_by(exchange.user_agent, exchange.client, at)
+        if not token.dirty:
+            self._touch(token)
+
+    def changed(self, fingerprint: str, change: StateChange) -> None:
+        """Remember an observed change of state."""
+        token = self._token(fingerprint)
+        token.changes.append(change)
+        del token.changes[:-CHANGES_KEPT]
+        self._touch(token)
+
+    def noted(self, fingerprint: str, reading: Reading) -> None:
+        """Remember the latest reading of a token's state."""
+        token = self._token(fingerprint)
+        token.last_reading = reading
+        self._touch(token)
+
+    def of(self, fingerprint: str) -> TokenHistory | None:
+        """What is remembered of a token, None when nothing is."""
+        token = self._good.get(fingerprint) or self._other.get(fingerprint)
+        return None if token is None or token.blank else token.whole()
+
+    def tenant_of(self, fingerprint: str) -> str | None:
+        """The tenant a token belonged to when it was known, None when it never was."""
+        token = self._good.get(fingerprint) or self._other.get(fingerprint)
+        if token is None:
+            return None
+        return (
+            token.tenant or (token.base.tenant if token.base else "") or (token.others.tenant if token.others else "") or None
+        )
+
+    def was_good(self, fingerprint: str) -> bool:
+        """Whether the token was ever served, here or at another instance."""
+        return fingerprint in self._good
+
+    async def run(self) -> None:
+        """Load and flush every second, for ever. A store that is away is tried again; nothing is lost but time."""
+        while True:
+            await asyncio.sleep(FLUSH_EVERY)
+            try:
+                await self.flush()
+            except StoreError:
+                continue  # the shipper reports the store; what is dirty stays dirty
+
+    async def flush(self) -> int:
+        """Load what waits to be loaded, write what changed, one batch of each; returns how many were written. StoreError."""
+        if self._store is None:
+            return 0
+        await self._load(self._store)
+        batch = [t for t in list(self._dirty.values())[: 4 * FLUSH_LIMIT] if self._ready(t)][:FLUSH_LIMIT]
+        if not batch:
+            return 0
+        for token in batch:  # what changes while the write is under way makes it dirty again
+            token.dirty = False
+            self._dirty.pop(token.fingerprint, None)
+        try:
+            await self._store.run(self._written(batch))
+        except BaseException:
+            for token in batch:
+                self._touch(token)
+            raise
+        return len(batch)
+
+    def _ready(self, token: Token) -> bool:
+        """Whether it may be written. Its stored part must have been loaded, else the write would undo it. Tokens that were
+        never good and belong to nobody are kept in memory only: guesses must not fill the store."""
+        if not token.loaded:
+            self._queue(token)
+            return False
+        if token.good or token.tenant:
+            return True
+        token.dirty = False
+        self._dirty.pop(token.fingerprint, None)
+        return False
+
+    def _written(self, batch: Iterable[Token]) -> list[Command]:
+        ttl = writes.milliseconds(self._keep.token_days)
+        commands: list[Command] = []
+        for token in batch:
+            part = _encode(token.own())
+            commands.append(writes.fields(keys.history(token.fingerprint), ttl, [(self._instance, part)]))
+            seen = [(int(token.last_seen or self._clock()), token.fingerprint)]
+            commands.append(writes.index(keys.known_tokens(token.fingerprint), self._keep.tokens_per_prefix, ttl, seen))
+        return commands
+
+    async def _load(self, store: RedisStore) -> None:
+        batch = [self._to_load.popleft() for _ in range(min(FLUSH_LIMIT, len(self._to_load)))]
+        if not batch:
+            return
+        try:
+            answers = await store.run([("HGETALL", keys.history(token.fingerprint)) for token in batch])
+        except BaseException:
+            for token in batch:
+                token.loading = False
+                self._queue(token)
+            raise
+        for token, answer in zip(batch, answers, strict=True):
+            self._loaded(token, queries.as_map(answer))
+        folds = [fold for t, a in zip(batch, answers, strict=True) for fold in self._fold(t.fingerprint, queries.as_map(a))]
+        if folds:
+            await store.run(folds)
+
+    def _loaded(self, token: Token, fields: dict[Any, Any]) -> None:
+        for name, value in fields.items():
+            part = read_part(value)
+            if part is None:
+                continue
+            if queries.as_text(name) == self._instance:
+                token.base = part
+            else:
+                token.others = part if token.others is None else merge(token.others, part)
+        token.loaded, token.loading = True, False
+        if not token.good and any(p is not None and p.last_good is not None for p in (token.base, token.others)):
+            self._promote(token)
+
+    def _fold(self, fingerprint: str, fields: dict[Any, Any]) -> list[Command]:
+        """Fold the parts of instances long gone into one, unless somebody changes them meanwhile."""
+        if len(fields) <= PARTS_LIMIT:
+            return []
+        old: list[tuple[str, bytes]] = []
+        past: TokenHistory | None = None
+        for name, value in fields.items():
+            part = read_part(value)
+            gone = part is not None and (part.last_seen or 0.0) < self._clock() - GONE_SECONDS
+            if part is None or not (gone or queries.as_text(name) == PAST) or queries.as_text(name) == self._instance:
+                continue
+            old.append((queries.as_text(name), value))
+            past = part if past is None else merge(past, part)
+        if past is None or len(old) < 2:
+            return []
+        ttl = writes.milliseconds(self._keep.token_days)
+        return [writes.merge(keys.history(fingerprint), ttl, PAST, _encode(past), old)]
+
+    def _token(self, fingerprint: str) -> Token:
+        return self._good.get(fingerprint) or self._other.get(fingerprint) or self._admit(fingerprint)
+
+    def _admit(self, fingerprint: str) -> Token:
+        """A token that is not in memory: it is new, or was put out and is still to be written."""
+        token = self._dirty.get(fingerprint) or Token(fingerprint)
+        if token.good:
+            self._good[fingerprint] = token
+            return token
+        if len(self._other) >= self._other_limit:
+            put_out, _ = self._other.popitem(last=False)
+            self._dirty.pop(put_out, None)
+        self._other[fingerprint] = token
+        if self._store is None:
+            token.loaded = True
+        self._queue(token)
+        return token
+
+    def _promote(self, token: Token) -> None:
+        token.good = True
+        self._other.pop(token.fingerprint, None)
+        if len(self._good) >= self._good_limit:
+            self._good.popitem(last=False)  # stays in _dirty until it is written
+        self._good[token.fingerprint] = token
+
+    def _queue(self, token: Token) -> None:
+        if not (token.loaded or token.loading) and len(self._to_load) < LOAD_LIMIT:
+            token.loading = True
+            self._to_load.append(token)
+
+    def _touch(self, token: Token) -> None:
+        token.dirty = True
+        self._dirty[token.fingerprint] = token
+        if token.good:
+            # once per flush is often enough to tell what was used least recently
+            if token.fingerprint in self._good:
+                self._good.move_to_end(token.fingerprint)
+        elif token.fingerprint in self._other:
+            self._other.move_to_end(token.fingerprint)
+
+    def _bad(self, token: Token, exchange: Exchange) -> tuple[int, str]:
+        reason = exchange.reason if exchange.answered_by is AnsweredBy.PROXY else "backend"
+        token.last_bad = exchange.at
+        token.last_bad_reason = reason
+        if token.first_bad is None:
+            token.first_bad = exchange.at
+        return exchange.status, reason
+
+
+def read_part(value: bytes) -> TokenHistory | None:
+    """One stored part; None when this version cannot read it."""
+    try:
+        return _decode(value)
+    except msgspec.MsgspecError:
+        return None

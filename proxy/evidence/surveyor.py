@@ -1,0 +1,103 @@
+"""Looks around a refused token right after the refusal: siblings, near misses, mass events, put on record as a note.
+
+No request waits for it. Under a flood only so many looks are kept waiting, and a token that was ever good goes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from proxy.core.credential import Secret
+from proxy.core.incident import Incident, Note
+from proxy.core.token import Known, Surroundings, TokenState, Unknown
+
+NAME: Final = "surroundings"
+"""Name of the note."""
+WAITING_LIMIT: Final = 1_000
+"""Looks that wait: each holds a secret, about 1 KB; at 4 at a time and some milliseconds each they are done in seconds."""
+AT_ONCE: Final = 4
+"""Looks under way together: what a diagnosis may take of a database that serves customers."""
+
+Look = Callable[[Secret, TokenState], Awaitable[Surroundings]]
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A look that is due."""
+
+    incident: str
+    secret: Secret
+    state: TokenState
+
+
+class Surveyor:
+    """Keeps the queue. `record` puts a note on record and may raise `failed`: then that note is lost and counted."""
+
+    def __init__(
+        self, look: Look, record: Callable[[Note], None], failed: type[Exception], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._look = look
+        self._record = record
+        self._failed = failed
+        self._clock = clock
+        self._first: deque[Wanted] = deque()
+        self._later: deque[Wanted] = deque()
+        self._arrived = asyncio.Event()
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._later)
+
+    def want(self, incident: Incident, secret: Secret) -> None:
+        """Ask for a look around the token of an incident."""
+        row = last_row(incident)
+        queue = self._first if row is not None else self._later
+        if len(queue) >= WAITING_LIMIT:
+            self.dropped += 1
+            return
+        queue.append(Wanted(incident.id, secret, row or Unknown()))
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Look around, for ever."""
+        while True:
+            batch = self._next()
+            if not batch:
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            await asyncio.gather(*(self._one(wanted) for wanted in batch))
+
+    def _next(self) -> list[Wanted]:
+        batch: list[Wanted] = []
+        for queue in (self._first, self._later):
+            while queue and len(batch) < AT_ONCE:
+                batch.append(queue.popleft())
+        return batch
+
+    async def _one(self, wanted: Wanted) -> None:
+        found = await self._look(wanted.secret, wanted.state)
+        try:
+            self._record(Note(wanted.incident, NAME, self._clock(), surroundings=found))
+        except self._failed:
+            self.dropped += 1
+
+
+def last_row(incident: Incident) -> Known | None:
+    """The row of an incident's token: as read then, else as it was when last seen."""
+    for reading in (incident.second_look, incident.reading):
+        if reading is not None and isinstance(reading.state, Known):
+            return reading.state
+    history = incident.history
+    if history is None:
+        return None
+    for change in reversed(history.changes):
+        if isinstance(change.before, Known):
+            return change.before
+    last = history.last_reading
+    return last.state if last is not None and isinstance(last.state, Known) else None

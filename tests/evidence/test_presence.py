@@ -1,0 +1,174 @@
+"""Activity and heartbeats in a real store, and what follows from them."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.core.absence import Traffic
+from proxy.core.exchange import AnsweredBy
+from proxy.evidence import activity as activity_module
+from proxy.evidence.activity import EVERYONE, Activity
+from proxy.evidence.heartbeat import Heartbeat
+from proxy.evidence.reader import EvidenceReader
+from proxy.evidence.redis_store import StoreError
+from tests.evidence.conftest import START, Clock, make_exchange
+
+MINUTE = START // 3600 * 3600 + 600.0
+
+
+def served(tenant="acme"):
+    return make_exchange(MINUTE, tenant=tenant, status=200, answered_by=AnsweredBy.BACKEND)
+
+
+async def well():
+    return True, ""
+
+
+async def test_minutes_are_absolute_and_processes_add_up(store):
+    clock = Clock(MINUTE)
+    one, two = Activity(store, "one.1", "one", clock=clock), Activity(store, "two.1", "two", clock=clock)
+    for n in range(5):
+        one.saw(served())
+        two.saw(make_exchange(MINUTE + n))
+        await one.flush()
+        await two.flush()
+    clock.now += 60
+    one.saw(served("beta"))
+    await one.flush()
+    reader = EvidenceReader(store, None)
+    assert [(m.start, m.traffic) for m in await reader.activity("acme", MINUTE, MINUTE + 600)] == [(MINUTE, Traffic(10, 5, 5))]
+    assert sum(m.traffic.requests for m in await reader.activity(EVERYONE, MINUTE, MINUTE + 600)) == 11
+    assert set(await reader.tenants()) == {"acme", "beta"}
+    last = await reader.last_request("acme")
+    assert last is not None
+    assert (last.at, last.status, last.reason) == (MINUTE + 4, 401, "revoked")
+
+
+async def test_what_the_store_did_not_take_is_written_later_and_bounded(store, server, monkeypatch):
+    monkeypatch.setattr(activity_module, "DIRTY_LIMIT", 4)
+    clock = Clock(MINUTE)
+    counted = Activity(store, "one.1", "one", clock=clock)
+    server.kill()
+    for _ in range(4):
+        counted.saw(served())
+        with pytest.raises(StoreError):
+            await counted.flush()
+        clock.now += 60
+    assert counted.dropped == 4
+    server.start()
+    await counted.flush()
+    minutes = await EvidenceReader(store, None).activity("acme", MINUTE - 60, MINUTE + 600)
+    assert [m.start for m in minutes] == [MINUTE + 120, MINUTE + 180]
+
+
+async def test_a_clock_that_steps_back_counts_on(store):
+    clock = Clock(MINUTE + 60)
+    counted = Activity(store, "one.1", "one", clock=clock)
+    counted.saw(served())
+    clock.now = MINUTE
+    counted.saw(served())
+    await counted.flush()
+    minutes = await EvidenceReader(store, None).activity("acme", MINUTE, MINUTE + 600)
+    assert [(m.start, m.traffic.requests) for m in minutes] == [(MINUTE + 60, 2)]
+
+
+class Listening:
+    """A process that beats every 5 seconds and can be told what its probe says."""
+
+    def __init__(self, store, clock, name="one.1"):
+        self.clock = clock
+        self.activity = Activity(store, name, "one", clock=clock)
+        self.answer = (True, "")
+        self.heart = Heartbeat(store, name, self.probe, lambda: self.activity.requests, self.activity.flush, clock=clock)
+
+    async def probe(self):
+        return self.answer
+
+    async def beat(self, times):
+        for _ in range(times):
+            await self.heart.beat()
+            self.clock.now += 5
+
+
+async def test_absence_is_proven_by_beats_and_gaps_are_named(store):
+    clock = Clock(MINUTE)
+    world = Listening(store, clock)
+    world.activity.saw(make_exchange(MINUTE))
+    await world.beat(13)
+    world.activity.saw(served("beta"))
+    await world.beat(120)
+    reader = EvidenceReader(store, None)
+    found = await reader.absence("acme", MINUTE + 60, MINUTE + 660)
+    assert (found.code, found.coverage.share, found.coverage.gaps) == ("absent_proven", 1.0, ())
+    assert found.others.requests == 1
+    assert found.last_before is not None
+    assert found.last_before.status == 401
+    clock.now += 100  # nothing beats
+    await world.beat(10)
+    world.answer = (False, "connection refused")
+    await world.beat(4)
+    world.answer = (True, "")
+    await world.beat(20)
+    later = await reader.absence("acme", MINUTE + 660, MINUTE + 900)
+    assert later.code == "absent_partly"
+    assert [gap.why for gap in later.coverage.gaps] == ["no heartbeat", "connection refused"]
+    nothing = await reader.absence("acme", MINUTE - 7200, MINUTE - 3600)
+    assert (nothing.code, nothing.coverage.share) == ("absent_unproven", 0.0)
+
+
+async def test_the_last_request_before_is_found_although_later_ones_came(store):
+    clock = Clock(MINUTE)
+    world = Listening(store, clock)
+    world.activity.saw(served())
+    await world.beat(200)
+    world.activity.saw(make_exchange(clock.now))
+    await world.beat(2)
+    found = await EvidenceReader(store, None).absence("acme", MINUTE + 120, MINUTE + 600)
+    assert found.last_before is not None
+    assert (found.last_before.at, found.last_before.status) == (MINUTE, 0)
+
+
+async def test_a_quiet_day_is_a_span_an_hour(store):
+    clock = Clock(MINUTE)
+    world = Listening(store, clock)
+    await world.beat(3 * 720)
+    spans = await EvidenceReader(store, None).heartbeats(MINUTE, clock.now)
+    assert len(spans) == 4
+    assert sum(span.beats for span in spans) == 3 * 720
+    assert {span.instance for span in spans} == {"one.1"}
+
+
+async def test_a_beat_is_not_on_record_before_the_requests_it_speaks_for(store):
+    clock = Clock(MINUTE)
+
+    async def cannot_settle():
+        raise StoreError("unreachable", "")
+
+    heart = Heartbeat(store, "one.1", well, lambda: 0, cannot_settle, clock=clock)
+    with pytest.raises(StoreError):
+        await heart.beat()
+    assert await EvidenceReader(store, None).heartbeats(MINUTE - 60, MINUTE + 60) == []
+
+
+async def test_beats_wait_for_a_store_that_is_away(store, server):
+    clock = Clock(MINUTE)
+    world = Listening(store, clock)
+    server.kill()
+    for _ in range(20):
+        with pytest.raises(StoreError):
+            await world.heart.beat()
+        clock.now += 5
+    server.start()
+    await world.heart.beat()
+    (span,) = await EvidenceReader(store, None).heartbeats(MINUTE, clock.now)
+    assert span.beats == 21
+
+
+async def test_a_probe_that_hangs_or_fails_is_a_bad_beat(monkeypatch):
+    async def refused():
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    heart = Heartbeat(None, "one.1", refused, lambda: 0, well)
+    await heart.beat()
+    assert heart.last is not None
+    assert (heart.last.ok, heart.last.why) == (False, "self-probe: Connection refused")
