@@ -1,0 +1,93 @@
+"""What is around a token, gathered step by step so that a time limit leaves what was found before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from proxy.core.credential import Secret
+from proxy.core.token import Known, NearMiss, Sibling, Surroundings, TokenState
+from proxy.sources.doorkeeper import near
+from proxy.sources.doorkeeper.database import Database, Found, Kin
+from proxy.sources.doorkeeper.options import Hashing, Options
+from proxy.sources.doorkeeper.rows import MARK_HEX_DIGITS
+
+_HEX_DIGITS: Final = 64
+
+
+class Around:
+    """One look at what explains a state: siblings and mass events of a row, near misses of a secret without one."""
+
+    def __init__(self, database: Database, options: Options, fingerprint: Callable[[bytes], str]) -> None:
+        self._database = database
+        self._options = options
+        self._fingerprint = fingerprint
+        self._flags: tuple[str, ...] = ()
+        self._siblings: list[Sibling] = []
+        self._near: list[NearMiss] = []
+        self._same_instant = 0
+
+    async def look(self, secret: Secret, state: TokenState) -> None:
+        """Gather. Trouble when the database gives up; what was found by then stays."""
+        self._flags = await self._database.flags()
+        in_place = isinstance(state, Known) and await self._look_at_kin(state)
+        if not in_place:
+            await self._look_for_near_misses(secret)
+        if isinstance(state, Known) and state.revoked_at is not None:
+            siblings, self._same_instant = await self._database.same_instant(state)
+            self._siblings.extend(siblings)
+
+    def result(self, read_at: float, source: str, error: str | None) -> Surroundings:
+        """Return what was found."""
+        return Surroundings(
+            read_at=read_at,
+            source=source,
+            siblings=tuple(self._siblings),
+            near_misses=tuple(self._near),
+            same_instant_count=self._same_instant,
+            schema_flags=tuple(dict.fromkeys(self._flags)),
+            error=error,
+        )
+
+    async def _look_at_kin(self, known: Known) -> bool:
+        """Whether the row still holds the same secret."""
+        kin: Kin = await self._database.kin(known)
+        for sibling, stored in zip(kin.siblings, kin.tokens, strict=True):
+            named = sibling
+            if self._options.hashing is Hashing.PLAIN:
+                named = msgspec.structs.replace(sibling, fingerprint=self._fingerprint(stored.encode()))
+            self._siblings.append(named)
+        return kin.stored is not None and self._fingerprint(kin.stored.encode())[:MARK_HEX_DIGITS] == known.stored_mark
+
+    async def _look_for_near_misses(self, secret: Secret) -> None:
+        presented = secret.reveal()
+        chosen = near.candidates(presented)
+        if not chosen:
+            return
+        values = near.forms(chosen)
+        prefix = near.prefix(presented)
+        for found in await self._database.near(list(values), prefix):
+            miss = self._by_value(found, values) if found.value in values else self._by_ends(found, prefix)
+            if miss is not None and miss not in self._near:
+                self._near.append(miss)
+
+    def _by_value(self, found: Found, values: Mapping[str, tuple[near.Candidate, str]]) -> NearMiss:
+        candidate, form = values[found.value]
+        column = found.column
+        if column == "token":
+            self._flags = (*self._flags, f"stored_as_{form}")
+            if form == "plain" and self._options.hashing is not Hashing.PLAIN and _is_digest(found.value):
+                column = "digest"
+        return NearMiss(candidate.change, column, self._fingerprint(candidate.plain), found.row, found.tenant)
+
+    def _by_ends(self, found: Found, prefix: str | None) -> NearMiss | None:
+        change = near.relation(prefix, found.value) if prefix is not None else None
+        if change is None or _is_digest(found.value):
+            return None
+        return NearMiss(change, found.column, self._fingerprint(found.value.encode()), found.row, found.tenant)
+
+
+def _is_digest(value: str) -> bool:
+    return len(value) == _HEX_DIGITS and all(character in "0123456789abcdef" for character in value)

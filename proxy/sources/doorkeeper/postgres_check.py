@@ -1,0 +1,132 @@
+# ruff: noqa: S608 - the one identifier is quoted
+"""What `scim-witness doctor` finds out about a PostgreSQL server with Doorkeeper's tables. Counts and names only."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from proxy.core.finding import Finding, Level
+from proxy.sources.doorkeeper.database import Trouble
+from proxy.sources.doorkeeper.options import Hashing, Options
+from proxy.sources.doorkeeper.postgres_connection import SchemaChanged
+from proxy.sources.doorkeeper.postgres_schema import Shape
+
+CLOCK_TOLERANCE: Final = 2.0
+"""Seconds by which clocks may differ before it is worth a word: NTP keeps them within milliseconds."""
+
+LAG_TOLERANCE: Final = 5.0
+"""Seconds a replica may be behind: the second look hides it from clients, but every new token costs one."""
+
+_SAMPLE: Final = 1_000
+
+Fetch = Callable[..., Awaitable[Sequence[Any]]]
+
+_SESSION: Final = """
+SELECT extract(epoch FROM clock_timestamp())::float8, pg_is_in_recovery(),
+       extract(epoch FROM now() - pg_last_xact_replay_timestamp())::float8,
+       (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), current_setting('server_version'),
+       pg_last_wal_receive_lsn() IS NOT DISTINCT FROM pg_last_wal_replay_lsn()
+"""
+
+
+async def findings(
+    via: str, options: Options, fetch: Fetch, shape: Callable[[], Awaitable[Shape]], wall: Callable[[], float]
+) -> list[Finding]:
+    """Return what is the case with one server. Never raises for the server's own trouble."""
+    found: list[Finding] = []
+    try:
+        found.extend(await _session(via, fetch, wall))
+        tables = await shape()
+        found.extend(_schema(via, tables))
+        found.extend(await _role(via, fetch, tables))
+        found.extend(await _hashing(via, options, fetch, tables))
+    except SchemaChanged as changed:
+        found.append(Finding(Level.FAULT, f"{via}: {changed.trouble.detail}", "check table names and grants"))
+    except Trouble as trouble:
+        found.append(Finding(Level.FAULT, f"{via}: {trouble.why}: {trouble.detail}", _fix_of(trouble)))
+    return found
+
+
+def _fix_of(trouble: Trouble) -> str:
+    if trouble.why == "error":
+        return "give the role the grants of docs/doorkeeper-postgres.md, and check schema and table names"
+    return "check address, port, database, user and password of the DSN, and that the server runs"
+
+
+async def _session(via: str, fetch: Fetch, wall: Callable[[], float]) -> list[Finding]:
+    before = wall()
+    clock, standby, lag, superuser, version, caught_up = (await fetch(_SESSION))[0]
+    offset = clock - (before + wall()) / 2
+    found = [Finding(Level.OK, f"{via}: PostgreSQL {version} answers")]
+    if abs(offset) > CLOCK_TOLERANCE:
+        found.append(Finding(Level.WARNING, f"{via}: its clock is {offset:+.1f} s from ours", "run NTP on both"))
+    else:
+        found.append(Finding(Level.OK, f"{via}: clocks agree within {CLOCK_TOLERANCE:g} s"))
+    if standby and not caught_up and lag is not None and lag > LAG_TOLERANCE:
+        found.append(Finding(Level.WARNING, f"{via}: it is {lag:.0f} s behind its primary", "see pg_stat_replication"))
+    if standby and via == "primary":
+        found.append(Finding(Level.FAULT, "primary: it is a standby", "set the primary's DSN: a refusal rests on it"))
+    if superuser:
+        found.append(Finding(Level.WARNING, f"{via}: the role is a superuser", "use a role that may only SELECT"))
+    return found
+
+
+def _schema(via: str, shape: Shape) -> list[Finding]:
+    found = [Finding(Level.OK, f"{via}: {shape.tokens.name} has every column that a verdict needs")]
+    if not shape.tokens.indexed("token"):
+        found.append(Finding(
+            Level.FAULT, f"{via}: {shape.tokens.name}.token has no index", "create a unique index: each look-up reads the table"
+        ))  # fmt: skip
+    if "previous_refresh_token_nullable" in shape.flags():
+        found.append(Finding(
+            Level.WARNING,
+            f"{via}: previous_refresh_token may be NULL: Doorkeeper 5.4.0-5.5.0 may kill a stranger's token (doorkeeper#1497)",
+            "upgrade Doorkeeper to 5.5.1 or later",
+        ))  # fmt: skip
+    hidden = [
+        f"{table.name}.{column}"
+        for table, columns in ((shape.tokens, ("refresh_token", "previous_refresh_token")), (shape.grants, ("token",)))
+        for column in columns
+        if column in table.columns and not table.reads(column)
+    ]
+    if hidden:
+        found.append(
+            Finding(Level.WARNING, f"{via}: cannot read {', '.join(hidden)}", "GRANT SELECT on them: they explain refusals")
+        )
+    if not shape.versioned:
+        found.append(Finding(
+            Level.WARNING,
+            f"{via}: row versions cannot be read: every active token's row is sent each second",
+            "GRANT SELECT on the tables as a whole, or on xmin, if that load matters",
+        ))  # fmt: skip
+    return found
+
+
+async def _role(via: str, fetch: Fetch, shape: Shape) -> list[Finding]:
+    names = [table.name for table in (shape.tokens, shape.applications, shape.grants, shape.owner) if table and table.columns]
+    records = await fetch(
+        "SELECT k.name FROM unnest($1::text[]) AS k(name) WHERE has_table_privilege(to_regclass(k.name)::oid, "
+        "'INSERT, UPDATE, DELETE, TRUNCATE') OR has_any_column_privilege(to_regclass(k.name)::oid, 'INSERT, UPDATE')",
+        names,
+    )
+    if records:
+        tables = ", ".join(record[0] for record in records)
+        return [Finding(Level.WARNING, f"{via}: the role may write to {tables}", "REVOKE all but SELECT")]
+    return [Finding(Level.OK, f"{via}: the role may only read")]
+
+
+async def _hashing(via: str, options: Options, fetch: Fetch, shape: Shape) -> list[Finding]:
+    """Guess from the newest rows: a digest is 64 lower-case hex digits (a vendor's own generator may make such tokens too)."""
+    total, digests = (await fetch(
+        "SELECT count(*)::int8, count(*) FILTER (WHERE s.token ~ '^[0-9a-f]{64}$')::int8 FROM "
+        f"(SELECT t.token::text FROM {shape.tokens.name} AS t ORDER BY t.id DESC LIMIT {_SAMPLE}) AS s(token)"
+    ))[0]  # fmt: skip
+    if not total:
+        return [Finding(Level.WARNING, f"{via}: {shape.tokens.name} is empty", "check database and schema")]
+    what = f"{via}: {digests} of the newest {total} tokens are stored as digests, and hashing is {options.hashing}"
+    if options.hashing is Hashing.PLAIN and digests > total / 2:
+        return [Finding(Level.FAULT, what, "set hashing = sha256 (or sha256_fallback_plain)")]
+    if options.hashing is Hashing.SHA256 and digests < total:
+        return [Finding(Level.FAULT, what, "set hashing = plain, or sha256_fallback_plain if Doorkeeper has fallback: :plain")]
+    return [Finding(Level.OK, what)]

@@ -1,0 +1,188 @@
+"""One connection to PostgreSQL that comes back by itself, and the only place where asyncpg's exceptions are caught.
+
+A connection is never used again after a time-out or a cancelled wait: it is dropped and made anew. asyncpg's own pool is
+not used because handing a connection back costs a query, and waits without end for a server that does not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import time
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from proxy.sources.doorkeeper.database import Trouble
+from proxy.tasks import Tasks
+
+RETRY_PAUSE: Final = 0.5
+"""Seconds after a failed connect in which the next callers are told so at once: an outage must not cost each a wait."""
+
+_TRANSLATED: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+    EOFError,
+)
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where and how to connect; times in seconds."""
+
+    dsn: str
+    pgbouncer: bool
+    connect_timeout: float
+    query_timeout: float
+
+    def __repr__(self) -> str:
+        return "<Target>"  # a DSN may hold a password
+
+
+class SchemaChanged(Exception):  # noqa: N818 - a signal to look at the schema again
+    """A query met a table, column or privilege that is not as it was."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble)
+        self.trouble = trouble
+
+
+class Lane:
+    """One connection, one query at a time."""
+
+    def __init__(self, target: Target, tasks: Tasks, name: str) -> None:
+        self._target = target
+        self._tasks = tasks
+        self._name = name
+        self._lock = asyncio.Lock()
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._connecting: asyncio.Task[Any] | None = None
+        self._failed: tuple[float, Trouble] | None = None
+
+    async def fetch(self, sql: str, *args: object) -> list[Any]:
+        """Run a query. A connection that broke while it lay idle is replaced once. Trouble, or SchemaChanged."""
+        async with self._lock:
+            reused = self._connection is not None
+            try:
+                return await self._run(await self._connected(), sql, args)
+            except _TRANSLATED as error:
+                self.drop()
+                if not (reused and _is_lost(error)):
+                    raise translated(error) from None
+            except BaseException:
+                self.drop()
+                raise
+            try:
+                return await self._run(await self._connected(), sql, args)
+            except _TRANSLATED as error:
+                self.drop()
+                raise translated(error) from None
+            except BaseException:
+                self.drop()
+                raise
+
+    async def _run(self, connection: asyncpg.Connection[Any], sql: str, args: tuple[object, ...]) -> list[Any]:
+        timeout = self._target.query_timeout
+        if not self._target.pgbouncer:
+            plain: list[Any] = await connection.fetch(sql, *args, timeout=timeout)
+            return plain
+        await connection.execute(f"BEGIN READ ONLY; SET LOCAL statement_timeout = {int(timeout * 1000)}", timeout=timeout)
+        records: list[Any] = await connection.fetch(sql, *args, timeout=timeout)
+        await connection.execute("COMMIT", timeout=timeout)
+        return records
+
+    async def _connected(self) -> asyncpg.Connection[Any]:
+        if self._connection is not None and not self._connection.is_closed():
+            return self._connection
+        if self._failed is not None and time.monotonic() < self._failed[0] + RETRY_PAUSE:
+            raise Trouble(self._failed[1].why, self._failed[1].detail)
+        if self._connecting is None or self._connecting.done():
+            self._connecting = self._tasks.start(self._connect(), self._name)
+        await asyncio.shield(self._connecting)  # whoever gives up waiting does not undo what the next one needs
+        if self._connection is None:
+            failed = self._failed[1] if self._failed else Trouble("error", "no connection")
+            raise Trouble(failed.why, failed.detail)
+        return self._connection
+
+    async def _connect(self) -> None:
+        settings = {"application_name": "scim-witness"}
+        if not self._target.pgbouncer:  # PgBouncer refuses start-up parameters that it does not track
+            settings["default_transaction_read_only"] = "on"
+            settings["statement_timeout"] = str(int(self._target.query_timeout * 1000))
+        try:
+            self._connection = await asyncpg.connect(
+                self._target.dsn,
+                timeout=self._target.connect_timeout,
+                statement_cache_size=0 if self._target.pgbouncer else 100,
+                max_cached_statement_lifetime=0,
+                server_settings=settings,
+            )
+        except (*_TRANSLATED, ValueError) as error:
+            self._failed = (time.monotonic(), connect_trouble(error))
+        else:
+            self._failed = None
+
+    def drop(self) -> None:
+        """Close the connection at once, whatever it is doing."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.terminate()
+
+    @property
+    def trying(self) -> bool:
+        """Whether it waits for a connection."""
+        return self._connecting is not None and not self._connecting.done()
+
+
+def _is_lost(error: BaseException) -> bool:
+    if isinstance(error, TimeoutError):
+        return False
+    return isinstance(
+        error,
+        (
+            OSError,
+            EOFError,
+            asyncpg.InterfaceError,
+            asyncpg.PostgresConnectionError,
+            asyncpg.AdminShutdownError,
+            asyncpg.CrashShutdownError,
+            asyncpg.IdleSessionTimeoutError,
+        ),
+    )
+
+
+def translated(error: BaseException) -> Trouble | SchemaChanged:
+    """Return our word for what a query met. Messages of the server are passed on only where they cannot hold a value."""
+    if isinstance(error, (asyncpg.InvalidCachedStatementError, asyncpg.SyntaxOrAccessError, asyncpg.OutdatedSchemaCacheError)):
+        return SchemaChanged(Trouble("error", _named(error, speak=True)))
+    if isinstance(error, (TimeoutError, asyncpg.QueryCanceledError)):
+        return Trouble("timeout", "the database did not answer in time")
+    if _is_lost(error):
+        return Trouble("refused", _named(error))
+    return Trouble("error", _named(error))
+
+
+def connect_trouble(error: BaseException) -> Trouble:
+    """Return our word for why there is no connection."""
+    if isinstance(error, TimeoutError):
+        return Trouble("timeout", "connecting took too long")
+    if isinstance(error, asyncpg.CannotConnectNowError):
+        return Trouble("starting", "the database is starting up or shutting down")
+    if isinstance(error, asyncpg.TooManyConnectionsError):
+        return Trouble("overload", "the database has no connection to spare")
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return Trouble("error", "the DSN cannot be understood")  # the message might quote it
+    return Trouble("refused", _named(error, speak=isinstance(error, asyncpg.PostgresError)))
+
+
+def _named(error: BaseException, *, speak: bool = False) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return f"{type(error).__name__} {errno.errorcode.get(error.errno, error.errno)}"
+    state = getattr(error, "sqlstate", None)
+    name = f"{type(error).__name__} {state}" if state else type(error).__name__
+    return f"{name}: {error}" if speak else name
