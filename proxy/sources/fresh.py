@@ -84,7 +84,7 @@ class Fresh:
         self._on_change = on_change
         self._monotonic = monotonic
         self._sleep = sleep
-        self._known: collections.OrderedDict[str, Held] = collections.OrderedDict()  # oldest first, cheap to cut
+        self._known: collections.OrderedDict[str, Held] = collections.OrderedDict()  # longest unused first
         self._negative: collections.OrderedDict[str, Held] = collections.OrderedDict()
         self._former: collections.OrderedDict[str, Held] = collections.OrderedDict()
         self._reading: dict[str, asyncio.Task[Held]] = {}
@@ -228,7 +228,7 @@ class Fresh:
             self._negative.popitem(last=False)
 
     def _make_room(self) -> None:
-        """Second chance: go round; who was used since the last visit stays for another turn."""
+        """Let the one go that was not used for the longest; who was used since the last round goes to the end instead."""
         for _ in range(len(self._known)):
             fingerprint, held = self._known.popitem(last=False)
             if not held.used:
@@ -241,10 +241,13 @@ class Fresh:
 
     def _in_use(self, now: float) -> list[tuple[str, Held, Known]]:
         """Who is to be re-read now. Also notes the time of use, so that the way of a request needs no clock for it."""
-        due, leaving = [], []
+        due: list[tuple[str, Held, Known]] = []
+        leaving: list[str] = []
+        used: list[str] = []
         for fingerprint, held in self._known.items():
             if held.used:
                 held.used, held.last_used = False, now
+                used.append(fingerprint)
             elif now - held.last_used > self._options.active_window:
                 leaving.append(fingerprint)
                 continue
@@ -253,6 +256,8 @@ class Fresh:
                 due.append((fingerprint, held, row))
         for fingerprint in leaving:
             del self._known[fingerprint]
+        for fingerprint in used:
+            self._known.move_to_end(fingerprint)
         self._forget_negatives()
         return due
 

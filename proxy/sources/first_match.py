@@ -1,0 +1,106 @@
+"""Several sources in an order: the first that knows a token speaks for it.
+
+Unknown only when all of them answered and none knows it: one source's outage never turns into a 401. Rows are named
+`source:row` outside, so that two databases may use the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from proxy.core.credential import Secret
+from proxy.core.token import Known, Reading, Surroundings, TokenSource, TokenState, Unavailable
+
+
+class FirstMatch:
+    """Asks sources one after the other, so that a later one is not loaded with tokens of an earlier one."""
+
+    def __init__(self, sources: Sequence[TokenSource], name: str = "first_match") -> None:
+        self.name = name
+        self._sources = {source.name: source for source in sources}
+        if len(self._sources) != len(sources) or not sources:
+            raise ValueError("sources need names of their own, and there must be one")
+        if any(":" in source.name for source in sources):
+            raise ValueError("a source's name must not hold a colon: it names rows outside")
+
+    async def read(self, secret: Secret) -> Reading:
+        """The first Known; else the first Unavailable; else Unknown."""
+        readings = []
+        for source in self._sources.values():
+            reading = await source.read(secret)
+            if isinstance(reading.state, Known):
+                return _outside(reading)
+            readings.append(reading)
+        return _without_row(readings)
+
+    async def second_look(self, secret: Secret) -> Reading:
+        """The same on each source's primary."""
+        readings = []
+        for source in self._sources.values():
+            reading = await source.second_look(secret)
+            if isinstance(reading.state, Known):
+                return _outside(reading)
+            readings.append(reading)
+        return _without_row(readings)
+
+    async def reread(self, known: Sequence[Known]) -> Mapping[int | str, Reading]:
+        """Each row by the source that it came from; a row of no source here is left out."""
+        by_source: dict[str, list[Known]] = {}
+        for row in known:
+            name, _, inner = str(row.row).partition(":")
+            if name in self._sources:
+                by_source.setdefault(name, []).append(_inside(row, inner))
+        found: dict[int | str, Reading] = {}
+        for name, rows in by_source.items():
+            for key, reading in (await self._sources[name].reread(rows)).items():
+                found[_outer(name, key)] = _outside(reading, name)
+        return found
+
+    async def surroundings(self, secret: Secret, state: TokenState) -> Surroundings:
+        """A row's from the source that it came from; without a row, what all of them know, in order."""
+        if isinstance(state, Known):
+            name, _, inner = str(state.row).partition(":")
+            if name in self._sources:
+                return await self._sources[name].surroundings(secret, _inside(state, inner))
+        return _merged([await source.surroundings(secret, state) for source in self._sources.values()], self.name)
+
+
+def _outside(reading: Reading, name: str = "") -> Reading:
+    if not isinstance(reading.state, Known):
+        return reading
+    row = msgspec.structs.replace(reading.state, row=_outer(name or reading.source, reading.state.row))
+    return msgspec.structs.replace(reading, state=row)
+
+
+def _inside(row: Known, inner: str) -> Known:
+    key = inner[1:] if inner.startswith("=") else int(inner) if _is_number(inner) else inner
+    return msgspec.structs.replace(row, row=key)
+
+
+def _outer(name: str, key: int | str) -> str:
+    """Numbers as they are; a text that could be taken for one, or for this mark itself, with `=` before it."""
+    marked = isinstance(key, str) and (_is_number(key) or key.startswith("="))
+    return f"{name}:={key}" if marked else f"{name}:{key}"
+
+
+def _is_number(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
+def _without_row(readings: Sequence[Reading]) -> Reading:
+    return next((reading for reading in readings if isinstance(reading.state, Unavailable)), readings[0])
+
+
+def _merged(found: Sequence[Surroundings], name: str) -> Surroundings:
+    errors = [f"{around.source}: {around.error}" for around in found if around.error is not None]
+    return Surroundings(
+        read_at=max(around.read_at for around in found),
+        source=name if len(found) > 1 else found[0].source,
+        siblings=tuple(sibling for around in found for sibling in around.siblings),
+        near_misses=tuple(miss for around in found for miss in around.near_misses),
+        same_instant_count=sum(around.same_instant_count for around in found),
+        schema_flags=tuple(dict.fromkeys(flag for around in found for flag in around.schema_flags)),
+        error="; ".join(errors) or None,
+    )
