@@ -10,7 +10,8 @@ import enum
 import hashlib
 import hmac
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -149,6 +150,50 @@ def extract(values: Sequence[bytes], fingerprinter: Fingerprinter) -> Credential
     if why is not None:
         return _malformed(why, value, fingerprinter)
     return Bearer(Secret(token, fingerprinter.of(token)))
+
+
+def gives_way(credential: Credential) -> bool:
+    """Whether a token in query or form may count: where the Authorization field holds no bearer, as at Doorkeeper, whose
+    pattern for it is /^Bearer /i (lib/doorkeeper/oauth/token.rb)."""
+    if isinstance(credential, Malformed):
+        return credential.presented.reveal()[:7].lower() != b"bearer "
+    return isinstance(credential, Missing)
+
+
+_PARAMETERS: Final = (b"access_token", b"bearer_token")
+"""In Doorkeeper's order (access_token_methods)."""
+
+
+def extract_urlencoded(encoded: bytes, place: str, fingerprinter: Fingerprinter) -> Credential:
+    """Read a token out of a query or a form (RFC 6750 sections 2.2 and 2.3)."""
+    pairs = []
+    for part in encoded.split(b"&"):
+        if b"token" in part or b"%" in part:
+            name, _, value = part.replace(b"+", b" ").partition(b"=")
+            pairs.append((unquote_to_bytes(name), unquote_to_bytes(value)))
+    return _extract_parameters(pairs, place, fingerprinter)
+
+
+def extract_json(body: bytes, fingerprinter: Fingerprinter) -> Credential:
+    """Read a token out of a JSON object; what is no object, or no JSON, holds none."""
+    try:
+        members = msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Missing()
+    pairs = [(name.encode(), v.encode()) for name, v in members.items() if isinstance(v, str)]
+    return _extract_parameters(pairs, "form", fingerprinter)
+
+
+def _extract_parameters(pairs: Sequence[tuple[bytes, bytes]], place: str, fingerprinter: Fingerprinter) -> Credential:
+    for wanted in _PARAMETERS:
+        for name, value in pairs:
+            if name[: len(wanted) + 1] == wanted + b"[":
+                # Rack makes a list of it, and Doorkeeper refuses a list
+                return _malformed(Why.CHARACTERS, value, fingerprinter)
+        credential = extract_parameter([value for name, value in pairs if name == wanted], place, fingerprinter)
+        if not isinstance(credential, Missing):
+            return credential
+    return Missing()
 
 
 def extract_parameter(values: Sequence[bytes], place: str, fingerprinter: Fingerprinter) -> Credential:

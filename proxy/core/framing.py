@@ -15,7 +15,11 @@ SIZE_LINE_LIMIT: Final = 1_024
 TRAILER_LIMIT: Final = 8_192
 """Octets of a trailer section; it is read and dropped (RFC 9110 section 6.5.1)."""
 
-_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t -~\x80-\xff]*)?")
+_WORD: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;%b(?:=(?:%b|\"[ !#-\[\]-~]*\"))?)*" % (_WORD, _WORD))
+"""RFC 9112 section 7.1, without its optional white space, quoted pairs and obs-text: parsers differ on these."""
+_SIZE_OF_BACKEND: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t -~\x80-\xff]*)?")
+"""What is taken from a backend: some pad their sizes with spaces. Nothing of it is passed on."""
 _SIZE_BEGUN: Final = re.compile(rb"[0-9A-Fa-f]{1,15}[ \t]*(?:;[\t -~\x80-\xff]*)?\r?")
 _FORBIDDEN_TRAILERS: Final = frozenset(
     (b"content-length", b"transfer-encoding", b"host", b"trailer", b"te", b"connection", b"authorization", b"cookie",
@@ -76,12 +80,16 @@ class UntilClose:
 
 
 class Chunked:
-    """The chunked coding. Sizes are 1 to 15 hexadecimal digits and nothing else; line ends are CR LF and nothing else."""
+    """The chunked coding. Sizes are 1 to 15 hexadecimal digits and nothing else; line ends are CR LF and nothing else.
 
-    __slots__ = ("_held", "_in_trailer", "_remaining", "_trailer_size", "done", "left")
+    `lenient` is for a backend's answer: padded sizes pass, and so do trailers of any name, as all of them are dropped.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_held", "_in_trailer", "_lenient", "_remaining", "_trailer_size", "done", "left")
+
+    def __init__(self, *, lenient: bool = False) -> None:
         self._held = b""
+        self._lenient = lenient
         self._remaining = -1
         self._in_trailer = False
         self._trailer_size = 0
@@ -147,7 +155,7 @@ class Chunked:
             raise FramingError("chunk_size")
 
     def _size(self, line: bytes) -> None:
-        match = _SIZE.fullmatch(line)
+        match = (_SIZE_OF_BACKEND if self._lenient else _SIZE).fullmatch(line)
         if match is None:
             raise FramingError("chunk_size")
         size = int(match[1], 16)
@@ -167,6 +175,8 @@ class Chunked:
         if isinstance(fields, str):
             raise FramingError(f"trailer_{fields}")
         name = fields[0][0].replace(b"_", b"-")
+        if self._lenient:
+            return
         if name in _FORBIDDEN_TRAILERS or name.startswith(b"x-"):
             raise FramingError("trailer_forbidden")
 

@@ -13,10 +13,12 @@ import msgspec
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """A message that is not understood. `status` is for a client that sent it; `why` a word of a closed set for the log."""
+    """A message that is not understood. `status` is for a client that sent it; `why` a word of a closed set for the log;
+    `bodiless` says that it was a HEAD, so that the answer must not have a body."""
 
     status: int
     why: str
+    bodiless: bool = False
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -40,6 +42,8 @@ _ALLOWED: Final = bytes(b for b in range(256) if b in (9, 10, 13) or (b >= 32 an
 _NAMES: dict[bytes, bytes] = {}
 _NAMES_LIMIT: Final = 4_096
 """Field names remembered with their lower-case form: real traffic has dozens, and strangers cannot fill more than this."""
+MEMORABLE_NAME: Final = 64
+"""Octets of a field name that is remembered: with longer ones a stranger could fill hundreds of megabytes."""
 
 
 def line_fault(head: bytes) -> str | None:
@@ -63,7 +67,7 @@ def parse_fields(lines: list[bytes]) -> Fields | str:
             if why is not None:
                 return why
             lower = name.lower()
-            if len(_NAMES) < _NAMES_LIMIT:
+            if len(_NAMES) < _NAMES_LIMIT and len(name) <= MEMORABLE_NAME:
                 _NAMES[name] = lower
         elif not colon:
             return "field_without_colon"

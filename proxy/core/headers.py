@@ -1,16 +1,18 @@
 """Which fields pass through, and which are ours (RFC 9110 sections 5.3 and 7.6). Pure.
 
-A client's forwarding and identity fields are dropped in every spelling: a backend that trusts them trusts us, not it.
+A client's forwarding and identity fields are dropped in every spelling (case, and whatever stands for a hyphen): a backend
+that trusts them trusts us, not it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
-from proxy.core.grammar import Fields
+from proxy.core.grammar import MEMORABLE_NAME, Fields
 from proxy.core.inbound import Inbound
 from proxy.core.outbound import Outbound
 
@@ -27,12 +29,15 @@ _IDENTITY: Final = frozenset(
      b"x-webauth-user", b"x-ssl-client-cert", b"x-ssl-client-verify", b"x-client-cert", b"x-proxyuser-ip", b"client-ip")
 )  # fmt: skip
 _IDENTITY_PREFIXES: Final = (b"x-forwarded-", b"x-auth-request-", b"x-envoy-", b"x-ssl-", b"ssl-client-")
+METHOD_OVERRIDES: Final = frozenset((b"x-http-method-override", b"x-http-method", b"x-method-override"))
+"""Fields by which a backend may take a request for another method than the one that was judged."""
+_NEVER_RESPELT: Final = METHOD_OVERRIDES | {b"content-type", b"content-encoding", b"user-agent"}
+"""Fields of meaning that a gateway interface (CGI, WSGI, Rack) would confuse with another spelling: `Content_Type`."""
+_NOT_A_LETTER: Final = re.compile(rb"[^0-9a-z]")
 _PASS, _DROP, _VIA, _FORWARDED_FOR, _TRUSTED = range(5)
 _KINDS: dict[bytes, int] = {}
 _KINDS_LIMIT: Final = 4_096
 """Names remembered with what becomes of them; see grammar._NAMES_LIMIT."""
-METHOD_OVERRIDES: Final = frozenset((b"x-http-method-override", b"x-http-method", b"x-method-override"))
-"""Fields by which a backend may take a request for another method than the one that was judged."""
 
 
 class Forwarding(msgspec.Struct, frozen=True):
@@ -95,7 +100,7 @@ def _forwarded_lines(request: Inbound, peer: Peer, forwarded_for: bytes) -> Iter
 
 
 def _kind_of(lower: bytes) -> int:
-    plain = lower.replace(b"_", b"-")
+    plain = _NOT_A_LETTER.sub(b"-", lower)
     kind = _PASS
     if plain == b"via":
         kind = _VIA if lower == plain else _DROP
@@ -105,7 +110,9 @@ def _kind_of(lower: bytes) -> int:
         kind = _TRUSTED if lower == plain else _DROP
     elif plain in _HOP_BY_HOP or plain in _OURS_IN_REQUEST or plain in _IDENTITY or plain.startswith(_IDENTITY_PREFIXES):
         kind = _DROP
-    if len(_KINDS) < _KINDS_LIMIT:
+    elif plain in _NEVER_RESPELT:
+        kind = _PASS if lower == plain else _DROP
+    if len(_KINDS) < _KINDS_LIMIT and len(lower) <= MEMORABLE_NAME:
         _KINDS[lower] = kind
     return kind
 

@@ -15,8 +15,9 @@ class Inbound(msgspec.Struct, frozen=True):
     """An unambiguous request head.
 
     `target` is in origin-form (or `*`) exactly as received, less scheme and authority of an absolute-form. `length` is the
-    number of body octets, 0 without a body, None when `chunked`. `connection` holds Connection's options in lower case.
-    `authorization` holds the values of all Authorization fields.
+    number of body octets, 0 without a body, None when chunked. `connection` holds Connection's options in lower case.
+    `authorization` holds the values of all Authorization fields. `keep_alive` is never said of HTTP/1.0 (RFC 9112 section
+    9.3: a proxy keeps no connection with such a client). `expects_continue`: a body follows once it has been asked for.
     """
 
     method: bytes
@@ -37,9 +38,15 @@ class Inbound(msgspec.Struct, frozen=True):
 
 
 class BadCredential(msgspec.Struct, frozen=True):
-    """The head is broken, and only within its Authorization field: a refusal with a reason, and the connection closed."""
+    """The head is broken, and only within its Authorization field: a refusal with a reason, and the connection closed.
+
+    `presented` is that field's value, empty when it never ended; `request` is the head without the field, where it ended.
+    """
 
     why: Why
+    presented: bytes = b""
+    request: Inbound | None = None
+    bodiless: bool = False
 
 
 _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-\"$-~\x80-\xff]+) HTTP/([0-9])\.([0-9])")
@@ -56,15 +63,29 @@ _NOT_OPTIONS: Final = frozenset(
 
 def parse_request(head: bytes, limits: Limits) -> Inbound | Fault | BadCredential:
     """Parse a request head without its final empty line. Any bytes give a value, never an exception."""
+    parsed = _parse(head, limits)
+    if isinstance(parsed, Fault):
+        if parsed.why == "control_character" and (bad := _only_the_credential(head, limits)) is not None:
+            return bad
+        return Fault(parsed.status, parsed.why, bodiless=is_head(head))
+    return parsed
+
+
+def is_head(head: bytes) -> bool:
+    """Whether a head, broken or not, begins as a HEAD request's: its answer has no body."""
+    return head[:5] == b"HEAD "
+
+
+def _parse(head: bytes, limits: Limits) -> Inbound | Fault:
     why = line_fault(head)
     if why is not None:
-        return _only_the_credential(head) or Fault(400, why)
+        return Fault(400, why)
     lines = head.split(b"\r\n")
     line = _REQUEST_LINE.fullmatch(lines[0])
     if line is None:
         return _line_fault(lines[0], limits)
     method, target, major, minor = line.groups()
-    fault = _method_fault(method, limits) or _version_fault(major, minor)
+    fault = _version_fault(major, minor) or _method_fault(method, limits)
     if fault is not None:
         return fault
     if len(target) > limits.target:
@@ -103,7 +124,7 @@ def _assemble(method: bytes, target: bytes, http11: bool, fields: Fields) -> Inb
     connection: list[bytes] = []
     lengths: list[bytes] = []
     codings: list[bytes] = []
-    expect = b""
+    expect: list[bytes] = []
     for lower, _, value in fields:
         if lower == b"host":
             hosts.append(value)
@@ -116,7 +137,7 @@ def _assemble(method: bytes, target: bytes, http11: bool, fields: Fields) -> Inb
         elif lower == b"transfer-encoding":
             codings.append(value)
         elif lower == b"expect":
-            expect = value.lower()
+            expect += options(value)
     place = _place(method, target, hosts, http11=http11)
     if isinstance(place, Fault):
         return place
@@ -125,10 +146,10 @@ def _assemble(method: bytes, target: bytes, http11: bool, fields: Fields) -> Inb
         return length
     if not _NOT_OPTIONS.isdisjoint(connection):
         return Fault(400, "connection_names_end_to_end_field")
-    if expect and http11 and expect != b"100-continue":
+    if http11 and expect and expect != [b"100-continue"]:
         return Fault(417, "expectation")
-    keep_alive = b"close" not in connection and (http11 or b"keep-alive" in connection)
-    expects = http11 and expect == b"100-continue" and length != 0
+    keep_alive = http11 and b"close" not in connection
+    expects = http11 and bool(expect) and length != 0
     return Inbound(
         method, place[0], int(http11), place[1], fields, authorization, connection,
         None if length < 0 else length, keep_alive, expects,
@@ -154,9 +175,9 @@ def _place(method: bytes, target: bytes, hosts: list[bytes], *, http11: bool) ->
     authority, rest = absolute.groups()
     if not _HOST.fullmatch(authority):
         return Fault(400, "authority")
-    if rest[:1] != b"/":
-        rest = b"/" + rest
-    return rest, authority
+    if not rest and method == b"OPTIONS":
+        return b"*", authority
+    return (rest if rest[:1] == b"/" else b"/" + rest), authority
 
 
 def _body_length(lengths: list[bytes], codings: list[bytes], *, http11: bool) -> int | Fault:
@@ -178,25 +199,73 @@ def _body_length(lengths: list[bytes], codings: list[bytes], *, http11: bool) ->
     return int(lengths[0]) if DIGITS.fullmatch(lengths[0]) else Fault(400, "length")
 
 
-def _only_the_credential(head: bytes) -> BadCredential | None:
-    """A head whose only fault is an odd byte within the Authorization value is a bad credential, not a bad message."""
-    kept = [line for line in head.split(b"\r\n") if line[:14].lower() != b"authorization:"]
-    rest = b"\r\n".join(kept)
-    if (
-        len(rest) == len(head)
-        or line_fault(rest) is not None
-        or b"\r" in head.replace(b"\r\n", b"")
-        or b"\n" in head.replace(b"\r\n", b"")
-    ):
+_AUTHORIZATION: Final = b"authorization:"
+
+
+def _only_the_credential(head: bytes, limits: Limits) -> BadCredential | None:
+    """A head whose only fault is an odd byte within an Authorization value is a bad credential, not a bad message."""
+    lines = head.split(b"\r\n")
+    values = [line[14:].strip(b" \t") for line in lines if line[:14].lower() == _AUTHORIZATION]
+    if not values or any(b"\r" in value or b"\n" in value for value in values):
         return None
-    return BadCredential(Why.CHARACTERS)
+    rest = _parse(b"\r\n".join(line for line in lines if line[:14].lower() != _AUTHORIZATION), limits)
+    if isinstance(rest, Fault):
+        return None
+    return BadCredential(Why.CHARACTERS, b", ".join(values), rest, bodiless=rest.method == b"HEAD")
 
 
-def overlong(started: bytes) -> Fault | BadCredential:
-    """Judge a head that grew past its limit before it ended: too long a token is the credential's fault, not the message's."""
-    last = started.rpartition(b"\r\n")[2]
-    if last[:14].lower() == b"authorization:":
-        return BadCredential(Why.TOO_LONG)
+def overlong(started: bytes, limit: int) -> Fault | BadCredential:
+    """Judge a head of which more than `limit` octets came without its end. What it is judged by ends at the limit, so that
+    it does not matter how it arrived. Too long a token is the credential's fault, not the message's."""
+    started = started[:limit]
+    bodiless = is_head(started)
     if b"\r\n" not in started:
-        return Fault(414, "target_too_long")
-    return Fault(431, "head_too_long")
+        return Fault(414, "target_too_long", bodiless=bodiless)
+    if started.rpartition(b"\r\n")[2][:14].lower() == _AUTHORIZATION:
+        return BadCredential(Why.TOO_LONG, bodiless=bodiless)
+    return Fault(431, "head_too_long", bodiless=bodiless)
+
+
+class Heads:
+    """What a connection has sent and nobody has understood yet: cuts one request head after the other out of it.
+
+    The result depends on the bytes alone, not on how they arrived. One empty line before a request is skipped (RFC 9112
+    section 2.2); a second is a request line that is empty.
+    """
+
+    __slots__ = ("_end", "_limits", "_scanned", "_skipped", "held")
+
+    def __init__(self, limits: Limits) -> None:
+        self.held = b""
+        self._limits = limits
+        self._end = -1
+        self._scanned = 0
+        self._skipped = False
+
+    def ready(self) -> bool:
+        """Whether a head is here, whole or too long."""
+        held = self.held
+        if held[:2] == b"\r\n":
+            if self._skipped:
+                self._end = 0
+                return True
+            held = self.held = held[2:]
+            self._skipped = True
+            self._scanned = 0
+            if held[:2] == b"\r\n":
+                self._end = 0
+                return True
+        self._end = held.find(b"\r\n\r\n", max(0, self._scanned - 3), self._limits.head + 4)
+        if self._end >= 0:
+            return True
+        self._scanned = len(held)
+        return self._scanned >= self._limits.head + 4
+
+    def take(self) -> Inbound | Fault | BadCredential:
+        """Parse the head that is ready and leave what follows it."""
+        end, self._end, self._scanned, self._skipped = self._end, -1, 0, False
+        if end < 0:
+            return overlong(self.held, self._limits.head)
+        head = self.held[:end]
+        self.held = self.held[end + 4 :]
+        return parse_request(head, self._limits)

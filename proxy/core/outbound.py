@@ -32,7 +32,7 @@ class Outbound(msgspec.Struct, frozen=True):
         if self.bodiless:
             return Length(0)
         if self.chunked:
-            return Chunked()
+            return Chunked(lenient=True)
         return UntilClose() if self.length is None else Length(self.length)
 
 
@@ -78,7 +78,8 @@ def _assemble(status: int, phrase: bytes, fields: Fields, method: bytes, *, http
     chunked = bool(codings)
     if chunked and length is not None:
         length, reusable = None, False
-    if not bodiless and not chunked and length is None:
+    if method == b"HEAD" or (not bodiless and not chunked and length is None):
+        # a backend that sends a body after a HEAD's head would put it before the next answer
         reusable = False
     return Outbound(status, phrase, fields, connection, length, chunked, bodiless, reusable)
 

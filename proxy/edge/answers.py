@@ -111,7 +111,7 @@ def disagreement(incident: str, *, keep: bool, bodiless: bool) -> bytes:
 def malformed(message: Fault) -> bytes:
     """Write the answer to a message that was not understood; the connection ends with it."""
     lines = [b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"] if message.status == 405 else []
-    return _answer(message.status, f"bad_request: {message.why}", lines, keep=False, bodiless=False)
+    return _answer(message.status, f"bad_request: {message.why}", lines, keep=False, bodiless=message.bodiless)
 
 
 def explained(answer: Outbound, lines: list[bytes], reason: str, incident: str, *, keep: bool, bodiless: bool) -> bytes:

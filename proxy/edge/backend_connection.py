@@ -146,8 +146,13 @@ class BackendConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Write more of a request's body."""
-        if not self._lost:
+        if not self._lost and not self._transport.is_closing():
             self._transport.write(data)
+
+    def answer_due(self, deadline: float) -> None:
+        """Until when the backend may think; no matter once it has begun to answer."""
+        if self._decoder is None and not self._dirty:
+            self.deadline = deadline
 
     def pause_writing(self) -> None:
         """See asyncio.BaseProtocol."""
@@ -239,6 +244,11 @@ class BackendConnection(asyncio.Protocol):
         now = self._loop.time()
         self._head = self._answer = self._decoder = self._sink = self._end = None
         self.on_drain = None
+        self._body_timeout = NEVER
+        if self._reading_paused:
+            # a client that was slow to the last octet: this connection must hear what comes next
+            self._reading_paused = False
+            self._transport.resume_reading()
         self.idle_since = now
         self.deadline = now + idle_timeout
 

@@ -18,15 +18,15 @@ import msgspec
 from proxy.core.framing import Chunked, Decoder, FramingError, Length
 from proxy.core.grammar import Fault, Limits
 from proxy.core.headers import Peer
-from proxy.core.inbound import BadCredential, Inbound, overlong, parse_request
-from proxy.edge.backend_connection import BackendConnection
+from proxy.core.inbound import BadCredential, Heads, Inbound
+from proxy.edge import answers
 from proxy.edge.deadlines import NEVER, Deadlines
 from proxy.edge.faults import ExchangeError, FaultKind
 
 READ_AHEAD: Final = 131_072
-"""Octets that may wait unread by us beyond the head limit: a pipelined request or the start of a body before its verdict."""
+"""Octets that may wait unread by us: a pipelined request or the start of a body before its verdict."""
 WRITE_HIGH: Final = 262_144
-"""Octets that may wait for a slow client; above it the backend is held back."""
+"""Octets that may wait for a slow client; above it the backend is held back, and no further request is taken."""
 LINGER_SECONDS: Final = 2.0
 """How long a refused client may go on sending before the connection is cut (RFC 9112 section 9.6): it must be able to
 read the refusal first."""
@@ -63,7 +63,7 @@ class Owner(Protocol):
     draining: bool
 
     def joined(self, client: ClientConnection) -> bool:
-        """Register; False when there are too many."""
+        """Register, and start `client.serve`; False when there are too many."""
 
     def left(self, client: ClientConnection) -> None:
         """Unregister."""
@@ -76,6 +76,22 @@ class PeerOf(Protocol):
         """`name` is what get_extra_info("peername") gave."""
 
 
+class Counterpart(Protocol):
+    """Whoever the connection's bytes go to and come from just now."""
+
+    def fail(self, fault: ExchangeError) -> None:
+        """The client's side broke."""
+
+    def close(self) -> None:
+        """The client has gone."""
+
+    def pause_reading(self) -> None:
+        """The client takes no more."""
+
+    def resume_reading(self) -> None:
+        """The client takes more."""
+
+
 class ClientConnection(asyncio.Protocol):
     """See the module."""
 
@@ -84,7 +100,7 @@ class ClientConnection(asyncio.Protocol):
         self.keep = True
         self.gone = False
         self.answer_started = False
-        self.backend: BackendConnection | None = None
+        self.backend: Counterpart | None = None
         self.body: Decoder | None = None
         self.body_octets = 0
         self.fault: ExchangeError | None = None
@@ -92,22 +108,25 @@ class ClientConnection(asyncio.Protocol):
         self._owner = owner
         self._road = road
         self._deadlines = deadlines
-        self._limits = limits
         self._times = times
         self._peer_of = peer_of
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._buffer = b""
-        self._head_end = -1
+        self._tls = False
+        self._heads = Heads(limits)
         self._waiter: asyncio.Future[None] | None = None
         self._sink: Sink | None = None
         self._lost: asyncio.Future[None] | None = None
         self._lingering = 0
         self._unread = False
         self._eof = False
+        self._ending = False
+        self._held_back = False
+        self._patience = times.head
         self._reading_paused = False
         self._writing_paused = False
-        self._written_at_pause = 0
+        self._writable: asyncio.Future[None] | None = None
+        self._unwritten = 0
         self._read_deadline = NEVER
         self._write_deadline = NEVER
 
@@ -122,11 +141,13 @@ class ClientConnection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
-        self.peer = self._peer_of(transport.get_extra_info("peername"), transport.get_extra_info("sslcontext") is not None)
+        self._tls = transport.get_extra_info("sslcontext") is not None
+        self.peer = self._peer_of(transport.get_extra_info("peername"), self._tls)
         self._deadlines.watch(self)
         self._read_deadline = self._loop.time() + self._times.head
         if not self._owner.joined(self):
-            self._transport.abort()
+            self._transport.write(answers.fault(FaultKind.OVERLOAD, keep=False, bodiless=False))
+            self._linger()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -143,17 +164,17 @@ class ClientConnection(asyncio.Protocol):
             self.task.cancel()
 
     def eof_received(self) -> bool:
-        """See asyncio.Protocol. A client that has finished sending may still want its answer."""
+        """See asyncio.Protocol. A client that has finished sending may still want its answer; TLS has no half close."""
         self._eof = True
         if self._lingering:
             return False
-        if self.body is not None and not self.body.done:
+        if self._sink is not None and self.body is not None and not self.body.done:
             self._body_fault(FaultKind.REQUEST_BODY_BROKEN)
         elif self._waiter is not None:
             self._wake()
         else:
             self._read_deadline = self._loop.time() + HALF_CLOSE_GRACE
-        return True
+        return not self._tls
 
     def expired(self, now: float) -> None:
         """A deadline of this client has passed."""
@@ -162,22 +183,16 @@ class ClientConnection(asyncio.Protocol):
         if self._read_deadline <= now:
             self._read_deadline = NEVER
             if self._lingering:
-                self._transport.abort()
-            elif self.body is not None and not self.body.done:
+                if self._transport.get_write_buffer_size():
+                    self._read_deadline = now + LINGER_SECONDS
+                else:
+                    self._transport.abort()
+            elif self._sink is not None and self.body is not None and not self.body.done:
                 self._body_fault(FaultKind.REQUEST_BODY_TIMEOUT)
             elif self._waiter is not None:
                 self._wake()
             elif self._eof and not self.answer_started:
                 self._transport.abort()
-
-    def _write_expired(self, now: float) -> None:
-        waiting = self._transport.get_write_buffer_size()
-        if waiting < self._written_at_pause:
-            self._written_at_pause = waiting
-            self._write_deadline = now + self._times.write
-        else:
-            self._write_deadline = NEVER
-            self.break_off()
 
     def break_off(self) -> None:
         """End the connection so that the client sees a break (a reset), never an end that looks whole."""
@@ -190,85 +205,96 @@ class ClientConnection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """End the connection if it is between requests."""
-        if self._waiter is not None and not self._buffer:
-            self._transport.close()
+        if self._waiter is not None and not self._heads.held:
+            self._end()
 
     # --- the loop over requests -------------------------------------------------------------------------------------
 
     async def serve(self) -> None:
         """Walk the road for every request of this connection, then end it in stages."""
-        while self.keep and not self.gone:
-            request = await self._next_request()
-            if request is None:
-                break
-            self.keep = isinstance(request, Inbound) and request.keep_alive and not self._owner.draining
-            await self._road.walk(self, request)
-            self._end_request()
-        await self._close()
+        try:
+            while self.keep and not self.gone:
+                request = await self._next_request()
+                if request is None:
+                    break
+                self.keep = isinstance(request, Inbound) and request.keep_alive and not self._owner.draining
+                self._unread = not isinstance(request, Inbound)
+                await self._road.walk(self, request)
+                self._end_request()
+                if self._writing_paused:
+                    await self._until_writable()
+            await self._close()
+        except Exception:
+            self.break_off()
+            raise
 
     async def _next_request(self) -> Inbound | Refused | None:
-        self._head_end = self._find_head()
-        if self._head_end == -1:
+        """The next head, None when there is none any more. Whoever pipelines lets the other connections have their turn."""
+        heads = self._heads
+        if heads.ready():
+            await asyncio.sleep(0)
+        else:
             if self._eof:
                 return None
-            self._read_deadline = self._loop.time() + (
-                self._times.head if self._buffer or self.task is None else self._times.idle
-            )
+            self._read_deadline = self._loop.time() + (self._times.head if heads.held else self._patience)
             self._waiter = self._loop.create_future()
             self._resume_reading()
             await self._waiter
             self._waiter = None
+            if not heads.ready():
+                return Fault(408, "head_timeout") if heads.held and not self._eof else None
         self._read_deadline = NEVER
-        end = self._head_end
-        if end == -2:
-            return overlong(self._buffer)
-        if end < 0:
-            return Fault(408, "head_timeout") if self._buffer and not self._eof else None
-        head = self._buffer[:end]
-        self._buffer = self._buffer[end + 4 :]
-        request = parse_request(head, self._limits)
-        self.answer_started = False
-        self.body_octets = 0
-        if isinstance(request, Inbound):
-            self.body = None if request.length == 0 else Chunked() if request.length is None else Length(request.length)
+        request = heads.take()
+        if isinstance(request, Inbound) and request.length != 0:
+            self.body = Chunked() if request.length is None else Length(request.length)
         return request
 
     def _end_request(self) -> None:
         """Leave the finished request behind. A body that was not read to its end ends the connection with it."""
         self._sink = None
         self.backend = None
+        self.answer_started = self._held_back = False
+        self.body_octets = 0
+        self._patience = self._times.idle
         if self.body is not None:
             if not self.body.done:
                 self.keep = False
+                self._unread = True
             self.body = None
-
-    def _find_head(self) -> int:
-        """Where the head in the buffer ends, -1 when it has not ended yet, -2 when it has grown too long."""
-        buffer = self._buffer
-        if buffer[:2] == b"\r\n":
-            buffer = self._buffer = buffer[2:]
-        end = buffer.find(b"\r\n\r\n", 0, self._limits.head + 4)
-        return -2 if end < 0 and len(buffer) > self._limits.head else end
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    # --- ending -----------------------------------------------------------------------------------------------------
+
     async def _close(self) -> None:
-        """End in stages: stop sending, let the client read what was sent, drop what it still sends, then close."""
+        """End the connection; where the client may still be sending, in stages."""
         if self.gone:
             return
-        if self._eof or not (self._buffer or self._unread):
-            self._transport.close()
+        if self._eof or not (self._heads.held or self._unread):
+            self._end()
             return
-        self._buffer = b""
+        self._linger()
+        self._lost = self._loop.create_future()
+        await self._lost
+
+    def _end(self) -> None:
+        """Close once everything is written. That has the deadline of a write."""
+        self._ending = True
+        self._transport.close()
+        self._watch_writing()
+
+    def _linger(self) -> None:
+        """Stop sending, let the client read what was sent, drop what it still sends; it or a deadline ends the connection."""
+        self._heads.held = b""
         self._lingering = LINGER_OCTETS
+        self._ending = True
+        self._watch_writing()
         self._read_deadline = self._loop.time() + LINGER_SECONDS
         self._resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        self._lost = self._loop.create_future()
-        await self._lost
 
     def leave_unread(self) -> None:
         """The request was refused unread: unless all of its body is here already, the connection ends after the answer."""
@@ -291,18 +317,18 @@ class ClientConnection(asyncio.Protocol):
         elif self._waiter is not None:
             self._read_head(data)
         else:
-            self._buffer += data
-            if len(self._buffer) > READ_AHEAD:
+            self._heads.held += data
+            if len(self._heads.held) > READ_AHEAD:
                 self._pause_reading()
 
     def _read_head(self, data: bytes) -> None:
-        if self._buffer:
-            self._buffer += data
+        heads = self._heads
+        if heads.held:
+            heads.held += data
         else:
-            self._buffer = data
+            heads.held = data
             self._read_deadline = self._loop.time() + self._times.head
-        self._head_end = self._find_head()
-        if self._head_end != -1:
+        if heads.ready():
             self._wake()
 
     def flow(self, sink: Sink) -> None:
@@ -311,15 +337,24 @@ class ClientConnection(asyncio.Protocol):
         if self.body is None or self.body.done:
             return
         self._read_deadline = self._loop.time() + self._times.body_read
-        buffered, self._buffer = self._buffer, b""
+        buffered, self._heads.held = self._heads.held, b""
         if buffered:
             self._read_body(buffered)
-        if not self.body.done:
-            self._resume_reading()
+        if self.fault is None and not self.body.done:
+            if self._eof:
+                self._body_fault(FaultKind.REQUEST_BODY_BROKEN)
+            elif not self._held_back:
+                self._resume_reading()
+
+    def stop_flow(self) -> None:
+        """Take no more of the body for now: what comes waits here."""
+        self._sink = None
+        self._read_deadline = NEVER
 
     def invite(self) -> None:
         """Send 100 Continue if the body has not begun to arrive (RFC 9110 section 10.1.1)."""
-        if not self._buffer and self.body_octets == 0:
+        body = self.body
+        if body is not None and not body.done and self.body_octets == 0 and not self._heads.held:
             self._transport.write(CONTINUE)
 
     def _read_body(self, data: bytes) -> None:
@@ -330,7 +365,7 @@ class ClientConnection(asyncio.Protocol):
             self._body_fault(FaultKind.REQUEST_BODY_BROKEN)
             return
         if body.done:
-            self._buffer = body.left
+            self._heads.held = body.left
             self._read_deadline = NEVER
         else:
             self._read_deadline = self._loop.time() + self._times.body_read
@@ -354,12 +389,14 @@ class ClientConnection(asyncio.Protocol):
 
     def hold_back(self) -> None:
         """The backend cannot take more of the body: read no more, and do not hold the client to its deadline meanwhile."""
+        self._held_back = True
         self._read_deadline = NEVER
         self._pause_reading()
 
     def go_on(self) -> None:
         """The backend takes more."""
-        if self.body is not None and not self.body.done:
+        self._held_back = False
+        if self._sink is not None and self.body is not None and not self.body.done:
             self._read_deadline = self._loop.time() + self._times.body_read
         self._resume_reading()
 
@@ -379,17 +416,39 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """See asyncio.BaseProtocol. The client is slow: hold the backend back, and give the client its deadline."""
         self._writing_paused = True
-        self._written_at_pause = self._transport.get_write_buffer_size()
-        self._write_deadline = self._loop.time() + self._times.write
+        self._watch_writing()
         if self.backend is not None:
             self.backend.pause_reading()
 
     def resume_writing(self) -> None:
         """See asyncio.BaseProtocol."""
         self._writing_paused = False
-        self._write_deadline = NEVER
+        if not self._ending:
+            self._write_deadline = NEVER
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
         if self.backend is not None:
             self.backend.resume_reading()
+
+    async def _until_writable(self) -> None:
+        """Take no further request from a client that does not read its answers."""
+        self._writable = self._loop.create_future()
+        await self._writable
+        self._writable = None
+
+    def _watch_writing(self) -> None:
+        self._unwritten = self._transport.get_write_buffer_size()
+        self._write_deadline = self._loop.time() + self._times.write if self._unwritten else NEVER
+
+    def _write_expired(self, now: float) -> None:
+        """Cut off a client that has read nothing in the time; one that has read something gets it again."""
+        waiting = self._transport.get_write_buffer_size()
+        if waiting < self._unwritten:
+            self._unwritten = waiting
+            self._write_deadline = now + self._times.write if waiting else NEVER
+        else:
+            self._write_deadline = NEVER
+            self.break_off()
 
 
 def _drop(octets: bytes) -> None:

@@ -12,6 +12,7 @@ from proxy.core.headers import Forwarding, request_head
 from proxy.core.inbound import Inbound
 from proxy.core.outbound import Outbound
 from proxy.edge.backend_connection import BackendConnection
+from proxy.edge.body_flow import REPLAY_LIMIT, BodyFlow
 from proxy.edge.client_connection import ClientConnection
 from proxy.edge.faults import ExchangeError, FaultKind
 from proxy.edge.passage import Passage
@@ -19,81 +20,23 @@ from proxy.edge.upstream import Upstream
 
 ANSWER_WITHIN: Final = 55.0
 """Seconds from a request's start to the head of its answer at most: Okta and Entra give up at 60."""
-REPLAY_LIMIT: Final = 65_536
-"""Octets of a body that are kept to send it once more on a fresh connection; SCIM resources are far smaller."""
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS"))
 """RFC 9110 section 9.2.2. POST and PATCH are never sent twice by ourselves."""
 _RESERVED_FOR_IDEMPOTENT: Final = frozenset((b"POST", b"PATCH"))
 
 
-class BodyFlow:
-    """Carries a request's body from the client to a backend connection in our own framing, and keeps a copy while small."""
-
-    __slots__ = ("_chunked", "_client", "_connection", "_copy", "_head_timeout", "_loop", "_size", "_upload_done")
-
-    def __init__(self, client: ClientConnection, request: Inbound, head_timeout: float) -> None:
-        self._client = client
-        self._chunked = request.length is None
-        self._head_timeout = head_timeout
-        self._loop = asyncio.get_running_loop()
-        self._connection: BackendConnection | None = None
-        self._copy: list[bytes] | None = []
-        self._size = 0
-        self._upload_done = False
-
-    def begin(self, connection: BackendConnection) -> None:
-        """Send what has been kept (a second try), then whatever comes."""
-        self._connection = connection
-        connection.on_drain = self._client.go_on
-        if self._size:
-            for octets in self._copy or ():
-                self._write(octets)
-            if self._upload_done:
-                self._write(b"")
-        elif self._upload_done:
-            self._write(b"")
-        if not self._upload_done:
-            self._client.flow(self._take)
-
-    def replayable(self, limit: int = REPLAY_LIMIT) -> bool:
-        """Whether the whole body has been kept."""
-        return self._upload_done and self._copy is not None and self._size <= limit
-
-    def _take(self, octets: bytes) -> None:
-        body = self._client.body
-        self._upload_done = body is None or body.done
-        if octets:
-            self._size += len(octets)
-            if self._size > REPLAY_LIMIT:
-                self._copy = None
-            elif self._copy is not None:
-                self._copy.append(octets)
-            self._write(octets)
-        if self._upload_done:
-            self._write(b"")
-
-    def _write(self, octets: bytes) -> None:
-        """Write octets; none at all ends a chunked body."""
-        connection = self._connection
-        if connection is None:
-            return
-        if self._chunked:
-            connection.write(chunk(octets) if octets else LAST_CHUNK)
-        elif octets:
-            connection.write(octets)
-        connection.deadline = self._loop.time() + self._head_timeout
-        if connection.write_paused:
-            self._client.hold_back()
-
-
 class Sending:
-    """One request on its way: the connection it rides on, its answer's head, and whether it may be sent again."""
+    """One request on its way: the connection it rides on, its answer's head, and whether it may be sent again.
 
-    __slots__ = ("answer", "connection", "flow", "head")
+    `held` until the connection has been given back: afterwards it may already carry somebody else's request.
+    """
+
+    __slots__ = ("answer", "connection", "flow", "head", "held")
 
     def __init__(self, head: bytes, flow: BodyFlow | None) -> None:
         self.head = head
         self.flow = flow
+        self.held = False
         self.connection: BackendConnection
         self.answer: Outbound
 
@@ -111,10 +54,13 @@ class Forwarder:
         o = upstream.options
         self._default_host = f"{o.host}:{o.port}".encode()
 
-    async def send(self, client: ClientConnection, request: Inbound, passage: Passage) -> Sending:
-        """Send a request and wait for the head of its answer. Raises ExchangeError."""
+    async def send(self, client: ClientConnection, request: Inbound, passage: Passage, gathered: bytes = b"") -> Sending:
+        """Send a request and wait for the head of its answer; `gathered` is what was already read of its body. Raises
+        ExchangeError."""
         head = request_head(request, client.peer, self._forwarding, self._default_host)
-        flow = BodyFlow(client, request, self._upstream.options.head_timeout) if client.body is not None else None
+        flow = None
+        if client.body is not None:
+            flow = BodyFlow(client, request, self._upstream.options.head_timeout, gathered)
         sending = Sending(head, flow)
         if request.expects_continue:
             client.invite()
@@ -136,17 +82,18 @@ class Forwarder:
             connection = None if fresh else self._upstream.take_idle(writes=writes)
             if connection is None:
                 connection = await self._upstream.acquire(writes=writes, fresh=fresh)
+            sending.connection = connection
+            sending.held = True
             try:
-                sending.connection = connection
                 sending.answer = await self._exchange(client, connection, passage, sending, method)
             except ExchangeError as error:
-                self._drop(client, connection)
+                self._drop(client, sending)
                 if fresh or not error.untouched or method not in _IDEMPOTENT or not sending.replayable():
                     raise
                 fresh = True
                 passage.attempts += 1
             except BaseException:
-                self._drop(client, connection)
+                self._drop(client, sending)
                 raise
             else:
                 return
@@ -165,16 +112,27 @@ class Forwarder:
             sending.flow.begin(connection)
         return await connection.answer()
 
-    def _drop(self, client: ClientConnection, connection: BackendConnection) -> None:
-        client.backend = None
-        connection.close()
+    def _drop(self, client: ClientConnection, sending: Sending) -> None:
+        sending.connection.close()
+        self.end(client, sending)
 
     def end(self, client: ClientConnection, sending: Sending) -> None:
-        """The exchange is over: the connection goes back if request and answer are both whole, else it is closed."""
+        """The exchange is over: the connection goes back if request and answer are both whole, else it is closed. Doing it
+        twice does nothing."""
+        if not sending.held:
+            return
+        sending.held = False
         client.backend = None
+        connection = sending.connection
+        connection.on_drain = None
         if client.body is not None and not client.body.done:
-            sending.connection.close()
-        self._upstream.release(sending.connection)
+            connection.close()
+        self._upstream.release(connection)
+
+    def abandon(self, client: ClientConnection, sending: Sending) -> None:
+        """The exchange is over, and nothing more of its answer is wanted."""
+        if sending.held:
+            self._drop(client, sending)
 
     async def relay(
         self, client: ClientConnection, request: Inbound, passage: Passage, sending: Sending, lines: list[bytes]
@@ -221,8 +179,6 @@ class Forwarder:
             client.keep = False
         if not client.keep:
             lines.append(b"Connection: close\r\n")
-        elif request.minor == 0:
-            lines.append(b"Connection: keep-alive\r\n")
         return chunked
 
 

@@ -7,11 +7,21 @@ import itertools
 import time
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from proxy.core.credential import Bearer, Credential, Fingerprinter, Malformed, Missing, Secret, extract, extract_parameter
+from proxy.core.credential import (
+    Bearer,
+    Credential,
+    Fingerprinter,
+    Malformed,
+    Missing,
+    Secret,
+    extract,
+    extract_json,
+    extract_urlencoded,
+    gives_way,
+)
 from proxy.core.exchange import AnsweredBy
 from proxy.core.grammar import Fault
 from proxy.core.headers import METHOD_OVERRIDES, answer_fields, value_of, values_of
@@ -21,6 +31,7 @@ from proxy.core.policy import Mode, OnDisagreement, Policy
 from proxy.core.scim import Operation, classify
 from proxy.core.verdict import Allow, Deny, Reason, Unable
 from proxy.edge import answers
+from proxy.edge.body_flow import gather
 from proxy.edge.client_connection import ClientConnection
 from proxy.edge.faults import ExchangeError, FaultKind
 from proxy.edge.forward import NO_ANSWER, Forwarder, Sending
@@ -28,18 +39,22 @@ from proxy.edge.judge import Judge, Judgement
 from proxy.edge.listener import Peers
 from proxy.edge.passage import Passage, Witness, build_incident, holds_valid
 
+FORM: Final = b"application/x-www-form-urlencoded"
+JSON: Final = b"application/json"
 PEEK_SECONDS: Final = 1.0
 """How long a refusing backend's body is waited for before its answer is recorded and passed on without it."""
 
 
 class RoadOptions(msgspec.Struct, frozen=True):
-    """What the road needs to know of the deployment. `retry_body_limit` in octets. `probe_target` is the secret target at
-    which our own heartbeat proves that the listener works; it is answered here and never forwarded or counted."""
+    """What the road needs to know of the deployment. `query_token` and `form_token` let a token stand there too (RFC 6750
+    sections 2.2 and 2.3). `retry_body_limit` in octets. `probe_target` is the secret target at which our own heartbeat
+    proves that the listener works; it is answered here and never forwarded or counted."""
 
     instance: str
     realm: str = "SCIM"
     base_path: bytes = b""
     query_token: bool = False
+    form_token: bool = False
     explain_refusals: bool = True
     retry_body_limit: int = 65_536
     probe_target: bytes = b""
@@ -101,7 +116,9 @@ class Handler:
             self._witness.saw(passage.exchange(passage.tenant(self._witness)))
 
     async def _walk(self, client: ClientConnection, request: Inbound, passage: Passage) -> None:
-        credential = passage.credential = self._extract(request)
+        credential = passage.credential = extract(request.authorization, self._fingerprinter)
+        if not isinstance(credential, Bearer) and (self._options.query_token or self._options.form_token):
+            credential = passage.credential = await self._elsewhere(client, request, passage, credential)
         operation = passage.operation = self._operation(request)
         judgement = self._judge.from_memory(credential, operation)
         if judgement is None and isinstance(credential, Bearer):
@@ -116,7 +133,7 @@ class Handler:
             case Deny() | Unable() if self._policy.mode_of(passage.tenant(self._witness)) is Mode.OBSERVE:
                 await self._observe(client, request, passage)
             case Deny() as denial:
-                self._refuse(client, passage, denial)
+                self._refuse(client, passage, denial, bodiless=request.method == b"HEAD")
             case _:
                 self._unable(client, passage)
 
@@ -124,6 +141,8 @@ class Handler:
 
     def _passage(self, client: ClientConnection, request: Inbound | Fault | BadCredential) -> Passage:
         identity = self._prefix + format(next(self._counter), "x")
+        if isinstance(request, BadCredential) and request.request is not None:
+            request = request.request
         if not isinstance(request, Inbound):
             return Passage(identity, None, client.peer.address.decode("ascii", "replace"))
         forwarded_for = values_of(request.fields, b"x-forwarded-for") if client.peer.trusted else ()
@@ -131,16 +150,22 @@ class Handler:
         passage.route_tenant = self._tenant_of_route(request)
         return passage
 
-    def _extract(self, request: Inbound) -> Credential:
-        credential = extract(request.authorization, self._fingerprinter)
-        if self._options.query_token and isinstance(credential, Missing) and b"token=" in request.target:
-            query = request.target.partition(b"?")[2]
-            pairs = [pair.partition(b"=") for pair in query.split(b"&")]
-            for wanted in (b"access_token", b"bearer_token"):
-                values = [unquote_to_bytes(v.replace(b"+", b" ")) for k, _, v in pairs if k == wanted]
-                if values:
-                    return extract_parameter(values, "query", self._fingerprinter)
-        return credential
+    async def _elsewhere(
+        self, client: ClientConnection, request: Inbound, passage: Passage, credential: Credential
+    ) -> Credential:
+        """Look for a token in form and query, where that is allowed and the header holds none. Rails lets the form win."""
+        found: Credential = Missing()
+        if gives_way(credential) and self._options.form_token and client.body is not None:
+            content_type = value_of(request.fields, b"content-type").partition(b";")[0].strip(b" \t").lower()
+            if content_type in (FORM, JSON):
+                passage.gathered = await gather(client, request)
+                if client.body.done and content_type == FORM:
+                    found = extract_urlencoded(passage.gathered, "form", self._fingerprinter)
+                elif client.body.done:
+                    found = extract_json(passage.gathered, self._fingerprinter)
+        if gives_way(credential) and self._options.query_token and isinstance(found, Missing):
+            found = extract_urlencoded(request.target.partition(b"?")[2], "query", self._fingerprinter)
+        return credential if isinstance(found, Missing) else found
 
     def _operation(self, request: Inbound) -> Operation:
         operation = classify(request.method, request.target, self._options.base_path)
@@ -150,12 +175,10 @@ class Handler:
 
     # --- refuse -----------------------------------------------------------------------------------------------------
 
-    def _refuse(self, client: ClientConnection, passage: Passage, denial: Deny) -> None:
+    def _refuse(self, client: ClientConnection, passage: Passage, denial: Deny, *, bodiless: bool) -> None:
         """Refuse with a 401 or 403: the record is on disk before the answer leaves."""
         self._put_on_record(passage, Kind.REFUSAL, denial.status)
         client.leave_unread()
-        passage.answered(AnsweredBy.PROXY, denial.status)
-        bodiless = passage.request is not None and passage.request.method == b"HEAD"
         o = self._options
         client.write(
             answers.refusal(denial.reason, denial.status, passage.incident, o.realm, keep=client.keep, bodiless=bodiless)
@@ -182,10 +205,11 @@ class Handler:
             passage.judgement = None
             client.write(answers.malformed(message))
             return
-        passage.credential = Malformed(message.why, Secret(b"", ""))
+        presented = message.presented
+        passage.credential = Malformed(message.why, Secret(presented, self._fingerprinter.of(presented) if presented else ""))
         denial = Deny(Reason.MALFORMED_CREDENTIAL, 401)
         passage.judgement = Judgement(denial)
-        self._refuse(client, passage, denial)
+        self._refuse(client, passage, denial, bodiless=message.bodiless)
 
     def _unable(self, client: ClientConnection, passage: Passage) -> None:
         client.leave_unread()
@@ -222,7 +246,7 @@ class Handler:
 
     async def _forward(self, client: ClientConnection, request: Inbound, passage: Passage) -> None:
         started = time.monotonic()
-        sending = await self._forwarder.send(client, request, passage)
+        sending = await self._forwarder.send(client, request, passage, passage.gathered)
         passage.backend_seconds = time.monotonic() - started
         try:
             if sending.answer.status in (401, 403):
@@ -230,21 +254,21 @@ class Handler:
             else:
                 await self._forwarder.relay(client, request, passage, sending, answer_fields(sending.answer))
         except BaseException:
-            sending.connection.close()
+            self._forwarder.abandon(client, sending)
             raise
-        finally:
-            self._forwarder.end(client, sending)
+        self._forwarder.end(client, sending)
 
     async def _backend_refused(
         self, client: ClientConnection, request: Inbound, passage: Passage, sending: Sending, *, retried: bool = False
     ) -> None:
-        """The backend refused: read the source at once, put both on record, then act as the policy says."""
+        """The backend refused: read the source at once, put both on record, then act as the policy says. Only a 401 can
+        disagree with us: a 403 is an answer about the operation, and always passed on."""
         body = await sending.connection.peek_body(BACKEND_BODY_LIMIT, PEEK_SECONDS)
         after = None
         if isinstance(passage.credential, Bearer):
             after = await self._judge.fresh(passage.credential.secret, passage.operation)
-        valid = holds_valid(after) and not passage.observed
-        if valid and not retried and self._may_retry(sending):
+        disagreed = sending.answer.status == 401 and holds_valid(after) and not passage.observed
+        if disagreed and not retried and self._may_retry(sending):
             self._record_backend(passage, sending, body, after, Kind.DISAGREEMENT)
             await self._forwarder.again(client, request, passage, sending)
             if sending.answer.status in (401, 403):
@@ -252,22 +276,17 @@ class Handler:
                 return
             await self._forwarder.relay(client, request, passage, sending, answer_fields(sending.answer))
             return
-        if valid and self._policy.on_disagreement is OnDisagreement.UNAVAILABLE:
+        if disagreed and self._policy.on_disagreement is OnDisagreement.UNAVAILABLE:
             self._record_backend(passage, sending, body, after, Kind.DISAGREEMENT)
-            sending.connection.close()
+            self._forwarder.abandon(client, sending)
             self._disagree(client, request, passage)
             return
         self._record_backend(passage, sending, body, after, Kind.BACKEND_REFUSAL)
-        await self._pass_refusal(client, request, passage, sending, after)
+        await self._pass_refusal(client, request, passage, sending, after, empty=not body)
 
     def _may_retry(self, sending: Sending) -> bool:
-        """A 401 was not processed, so that it may be sent again; a 403 is an answer."""
-        policy = self._policy.on_disagreement
-        return (
-            policy is OnDisagreement.RETRY_ONCE
-            and sending.answer.status == 401
-            and sending.replayable(self._options.retry_body_limit)
-        )
+        """A 401 was not processed, so that it may be sent again."""
+        return self._policy.on_disagreement is OnDisagreement.RETRY_ONCE and sending.replayable(self._options.retry_body_limit)
 
     def _disagree(self, client: ClientConnection, request: Inbound, passage: Passage) -> None:
         client.leave_unread()
@@ -281,12 +300,20 @@ class Handler:
         self._record(passage, kind, f"backend:{after.verdict.reason if after is not None else ''}", after, said)
 
     async def _pass_refusal(
-        self, client: ClientConnection, request: Inbound, passage: Passage, sending: Sending, after: Judgement | None
+        self,
+        client: ClientConnection,
+        request: Inbound,
+        passage: Passage,
+        sending: Sending,
+        after: Judgement | None,
+        *,
+        empty: bool,
     ) -> None:
         answer = sending.answer
         lines = answer_fields(answer)
-        content_type = value_of(answer.fields, b"content-type").lower()
-        if not self._options.explain_refusals or b"json" in content_type:
+        says_json = b"json" in value_of(answer.fields, b"content-type").lower()
+        speaks = says_json and (answer.bodiless or not (empty and sending.connection.complete))
+        if speaks or not self._options.explain_refusals:
             lines.append(b"X-Incident-Id: %b\r\n" % passage.incident.encode())
             await self._forwarder.relay(client, request, passage, sending, lines)
             return

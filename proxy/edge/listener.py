@@ -19,6 +19,8 @@ from proxy.tasks import Tasks
 
 DRAIN_IDLE: Final = 2.0
 """Seconds a connection may stay idle while draining: a request that was on its way when draining began is still answered."""
+TURNED_AWAY_LIMIT: Final = 100
+"""Connections beyond the limit that are told so with a 503, which takes each up to LINGER_SECONDS; more are cut at once."""
 DRAIN_POLL: Final = 0.05
 """Seconds between looks at how many are left."""
 
@@ -63,15 +65,25 @@ class Peers:
         if not peer.trusted or not forwarded_for:
             return address
         for hop in reversed(b",".join(forwarded_for).split(b",")):
-            candidate = hop.strip(b" \t").decode("ascii", "replace")
-            try:
-                ipaddress.ip_address(candidate)
-            except ValueError:
+            candidate = _address(hop.strip(b" \t").decode("ascii", "replace"))
+            if candidate is None:
                 return address
             address = candidate
             if not self.trusts(candidate):
                 break
         return address
+
+
+def _address(text: str) -> str | None:
+    """An address as a proxy in front writes it: bare, in brackets, or with the port that some (Azure's) add."""
+    if text[:1] == "[":
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return None if "%" in text else str(ipaddress.ip_address(text))
+    except ValueError:
+        return None
 
 
 class Listener:
@@ -86,6 +98,7 @@ class Listener:
         self._tasks = tasks
         self._peers = peers
         self._clients: set[ClientConnection] = set()
+        self._leaving: set[ClientConnection] = set()
         self._server: asyncio.Server | None = None
 
     def __len__(self) -> int:
@@ -99,7 +112,11 @@ class Listener:
     async def start(self, sock: socket.socket) -> None:
         """Accept on a bound socket."""
         self._server = await asyncio.get_running_loop().create_server(
-            self._connection, sock=sock, backlog=self._options.backlog, ssl=self._options.tls
+            self._connection,
+            sock=sock,
+            backlog=self._options.backlog,
+            ssl=self._options.tls,
+            ssl_handshake_timeout=self._options.times.head if self._options.tls else None,
         )
 
     def _connection(self) -> ClientConnection:
@@ -108,16 +125,20 @@ class Listener:
 
     def joined(self, client: ClientConnection) -> bool:
         """See Owner."""
-        self._clients.add(client)
-        if len(self._clients) > self._options.max_connections:
+        if len(self._clients) >= self._options.max_connections:
             self.turned_away += 1
+            self._leaving.add(client)
+            if len(self._leaving) > TURNED_AWAY_LIMIT:
+                client.break_off()
             return False
+        self._clients.add(client)
         client.task = self._tasks.start(client.serve(), "client")
         return True
 
     def left(self, client: ClientConnection) -> None:
         """See Owner."""
         self._clients.discard(client)
+        self._leaving.discard(client)
 
     async def drain(self, seconds: float) -> int:
         """Stop accepting, let every exchange end, within `seconds`. Returns how many connections had to be cut."""

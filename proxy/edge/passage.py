@@ -5,7 +5,9 @@ Here alone bytes of a client become text that is written down, so here alone the
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from proxy.core.credential import Bearer, Credential, Malformed, Missing, Secret, Several
@@ -21,8 +23,11 @@ from proxy.edge.faults import FaultKind
 from proxy.edge.judge import Judgement
 
 UNKNOWN_TENANT: Final = "_unknown"
-WORD_WORTH_MASKING: Final = 8
-"""Octets from which on a word of a malformed credential may be a token and is masked wherever else it stands."""
+MASK: Final = b"<token>"
+_WORDS_WORTH_MASKING: Final = re.compile(rb"[!#-&(-+\--~]{8,}")
+"""What may be a token in a credential that is no bearer: it is masked wherever else it stands. Quotes and commas part words."""
+SHORTEST_PIECE: Final = 8
+"""Octets of a token's beginning that are still taken out where a text was cut within it."""
 
 
 class Witness(Protocol):
@@ -49,8 +54,8 @@ class Passage:
 
     __slots__ = (
         "answered_by", "at", "attempts", "backend", "backend_seconds", "bytes_in", "bytes_out", "client", "credential",
-        "fault", "id", "incident", "judgement", "lookup_seconds", "observed", "operation", "request", "route_tenant",
-        "started", "status",
+        "fault", "gathered", "id", "incident", "judgement", "lookup_seconds", "observed", "operation", "request",
+        "route_tenant", "started", "status",
     )  # fmt: skip
 
     def __init__(self, identity: str, request: Inbound | None, client: str) -> None:
@@ -68,6 +73,7 @@ class Passage:
         self.fault: FaultKind | None = None
         self.observed = False
         self.incident = ""
+        self.gathered = b""
         self.backend = ""
         self.attempts = 1
         self.bytes_in = 0
@@ -115,7 +121,7 @@ class Passage:
             self.id,
             self.at,
             request.method.decode() if request is not None else "",
-            self._masked(mask(request.target)) if request is not None else "",
+            mask(self.clean(request.target)) if request is not None else "",
             self.operation.route,
             tenant,
             self.client,
@@ -132,7 +138,7 @@ class Passage:
             self.fault or "",
             self.incident,
             self._text(b"user-agent"),
-            "" if request is None else self._masked(printable(request.host, 256)),
+            "" if request is None else printable(self.clean(request.host), 256),
             self.backend,
             self.bytes_in,
             self.bytes_out,
@@ -147,7 +153,7 @@ class Passage:
         if self.request is None:
             return ""
         value = value_of(self.request.fields, name)
-        return self._masked(printable(value, 256)) if value else ""
+        return printable(self.clean(value), 256) if value else ""
 
     def _credential_shape(self) -> str:
         match self.credential:
@@ -160,27 +166,41 @@ class Passage:
             case Malformed(why=why):
                 return f"malformed:{why}"
 
-    def _masked(self, text: str) -> str:
-        """Take the presented secret out of a text, wherever else the client put it."""
+    def clean(self, raw: bytes) -> bytes:
+        """Take the presented secret out of bytes of client or backend, wherever else it stands in them."""
+        for secret in self._secrets():
+            if secret in raw:
+                raw = raw.replace(secret, MASK)
+        return raw
+
+    def _secrets(self) -> Sequence[bytes]:
         credential = self.credential
         if isinstance(credential, Bearer):
-            token = credential.secret.reveal().decode("latin-1")
-            return text.replace(token, "<token>") if token in text else text
+            return (credential.secret.reveal(),)
         if isinstance(credential, Malformed):
-            for word in credential.presented.reveal().decode("latin-1").split():
-                if len(word) >= WORD_WORTH_MASKING:
-                    text = text.replace(word.strip("\"'"), "<token>")
-        return text
+            return _WORDS_WORTH_MASKING.findall(credential.presented.reveal())
+        if isinstance(credential, Several) and self.request is not None:
+            return _WORDS_WORTH_MASKING.findall(b" ".join(self.request.authorization))
+        return ()
+
+    def _clean_cut(self, raw: bytes) -> bytes:
+        """Clean what may have been cut within a secret."""
+        raw = self.clean(raw)
+        for secret in self._secrets():
+            for size in range(min(len(secret), len(raw)) - 1, SHORTEST_PIECE - 1, -1):
+                if raw.endswith(secret[:size]):
+                    return raw[:-size] + MASK
+        return raw
 
     def backend_answer(self, status: int, fields: list[tuple[bytes, bytes, bytes]], body: bytes, *, cut: bool) -> BackendAnswer:
         """A refusing backend's words, masked."""
         return BackendAnswer(
             status=status,
             address=self.backend,
-            www_authenticate=tuple(self._masked(printable(v)) for n, _, v in fields if n == b"www-authenticate"),
-            content_type=printable(value_of(fields, b"content-type"), 128),
-            server=printable(value_of(fields, b"server"), 128),
-            body=self._masked(body.decode("latin-1")),
+            www_authenticate=tuple(printable(self.clean(v)) for n, _, v in fields if n == b"www-authenticate"),
+            content_type=printable(self.clean(value_of(fields, b"content-type")), 128),
+            server=printable(self.clean(value_of(fields, b"server")), 128),
+            body=self._clean_cut(body).decode("latin-1"),
             body_truncated=cut,
         )
 

@@ -46,6 +46,7 @@ class Upstream:
         self._idle: deque[BackendConnection] = deque()
         self._open = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._called = 0
         self._closed = False
 
     @property
@@ -59,7 +60,11 @@ class Upstream:
         return len(self._waiting)
 
     def take_idle(self, *, writes: bool) -> BackendConnection | None:
-        """Return an idle connection that is fit to carry a request, at once and without waiting, or None."""
+        """Return an idle connection that is fit to carry a request, at once and without waiting; None when there is none or
+        others wait already."""
+        return None if self._waiting or self._called else self._take(writes=writes)
+
+    def _take(self, *, writes: bool) -> BackendConnection | None:
         while self._idle:
             connection = self._idle.pop()
             if connection.fit_to_carry():
@@ -71,10 +76,13 @@ class Upstream:
         return None
 
     async def acquire(self, *, writes: bool, fresh: bool = False) -> BackendConnection:
-        """Return a connection for one exchange. `fresh` asks for a new one. Raises ExchangeError."""
+        """Return a connection for one exchange; whoever has waited longest comes first. `fresh` asks for a new one. Raises
+        ExchangeError."""
         patience = asyncio.get_running_loop().time() + self.options.queue_timeout
+        if self._waiting or self._called:
+            await self._queue(patience)
         while True:
-            if not fresh and (connection := self.take_idle(writes=writes)) is not None:
+            if not fresh and (connection := self._take(writes=writes)) is not None:
                 return connection
             if self._open < self.options.max_connections:
                 return await self._connect()
@@ -83,6 +91,7 @@ class Upstream:
             await self._queue(patience)
 
     async def _queue(self, patience: float) -> None:
+        """Wait to be called. Whoever is called and does not come any more passes the call on."""
         if len(self._waiting) >= self.options.queue_limit:
             raise ExchangeError(FaultKind.BACKEND_BUSY, untouched=True)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -90,16 +99,23 @@ class Upstream:
         try:
             async with asyncio.timeout_at(patience):
                 await turn
-        except TimeoutError:
-            raise ExchangeError(FaultKind.BACKEND_BUSY, untouched=True) from None
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._called -= 1
+                self._call_next()
+            if isinstance(error, TimeoutError):
+                raise ExchangeError(FaultKind.BACKEND_BUSY, untouched=True) from None
+            raise
         finally:
             with contextlib.suppress(ValueError):
                 self._waiting.remove(turn)
+        self._called -= 1
 
-    def _next_turn(self) -> None:
+    def _call_next(self) -> None:
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
+                self._called += 1
                 turn.set_result(None)
                 return
 
@@ -132,7 +148,7 @@ class Upstream:
             made[-1].close()
         else:
             self._open -= 1
-            self._next_turn()
+            self._call_next()
 
     def release(self, connection: BackendConnection) -> None:
         """Take a connection back: into the pool when its exchange ended cleanly, else it is closed."""
@@ -141,13 +157,13 @@ class Upstream:
             return
         connection.rest(self.options.idle_timeout)
         self._idle.append(connection)
-        self._next_turn()
+        self._call_next()
 
     def _lost(self, connection: BackendConnection) -> None:
         self._open -= 1
         with contextlib.suppress(ValueError):
             self._idle.remove(connection)
-        self._next_turn()
+        self._call_next()
 
     async def check(self) -> float:
         """Open and close a connection, for doctor and readiness; the seconds it took. Raises ExchangeError."""
