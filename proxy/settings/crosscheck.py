@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -117,10 +116,10 @@ def _tls(settings: Settings) -> Iterator[Finding]:
 
 
 def _sources(settings: Settings) -> Iterator[Finding]:
-    names = Counter(source.name for source in settings.source)
+    names = [source.name for source in settings.source]
     for number, source in enumerate(settings.source):
         path: Path = ("source", number)
-        if names[source.name] > 1:
+        if source.name in names[:number]:
             yield Finding(((*path, "name"),), "is the name of another source as well", "Give each source its own name")
         if isinstance(source, DoorkeeperPostgres):
             yield from _doorkeeper(source, path)

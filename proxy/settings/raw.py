@@ -78,9 +78,10 @@ def read(file: Path | None, environ: Mapping[str, str]) -> Raw:
         raw.values["source"] = [raw.values["source"]]
     if file is not None:
         _anchor_paths(raw, file.parent)
-    for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in NOT_SETTINGS and environ[name]:
-            _place_variable(raw, name, environ[name])
+    for path, name in sorted(
+        _paths_of_variables(environ), key=lambda pair: [(isinstance(step, str), step) for step in pair[0]]
+    ):
+        _place_variable(raw, path, name, environ[name])
     _read_secret_files(raw)
     return raw
 
@@ -109,28 +110,42 @@ def _syntax_fault(file: str, text: str, message: str) -> Fault:
     return Fault(file, line, "", f"is not TOML: {what}", "Put strings in double quotes, one key = value a line")
 
 
-def _place_variable(raw: Raw, name: str, value: str) -> None:
-    path: list[str | int] = [part.lower() for part in name.removeprefix(PREFIX).split("__")]
-    if path[0] == "source":
-        path[1:2] = [int(path[1])] if len(path) > 1 and str(path[1]).isdecimal() else [0, *path[1:2]]
+def _paths_of_variables(environ: Mapping[str, str]) -> Iterator[tuple[KeyPath, str]]:
+    for name, value in environ.items():
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS and value:
+            path: list[str | int] = [part.lower() for part in name.removeprefix(PREFIX).split("__")]
+            if path[0] == "source":
+                path[1:2] = [int(path[1])] if len(path) > 1 and str(path[1]).isdecimal() else [0, *path[1:2]]
+            yield tuple(path), name
+
+
+def _by_number(variable: tuple[KeyPath, str]) -> list[tuple[bool, str | int]]:
+    """Sources are placed in their order, or the second would point beyond the end."""
+    return [(isinstance(step, str), step) for step in variable[0]]
+
+
+def _place_variable(raw: Raw, path: KeyPath, name: str, value: str) -> None:
+    if isinstance(path[-1], int):
+        raw.faults.append(Fault(ENVIRONMENT, None, name, "is no setting", f"Name a key of the source: {name}__KIND"))
+        return
     place: Any = raw.values
     for depth, step in enumerate(path[:-1], start=1):
         is_new = isinstance(place, dict) and step not in place
         place = _step_into(place, step)
         if is_new:
-            raw.variables[tuple(path[:depth])] = name
+            raw.variables[path[:depth]] = name
         if place is None:
             raw.faults.append(
                 Fault(ENVIRONMENT, None, name, "points into a list beyond its end", "Number sources from 0 without gaps")
             )
             return
-    raw.variables[tuple(path)] = name
+    raw.variables[path] = name
     place[path[-1]] = value
 
 
 def _step_into(place: Any, step: str | int) -> Any:
     if isinstance(step, int):
-        if step > len(place):
+        if step > len(place) or (step < len(place) and not isinstance(place[step], dict)):
             return None
         if step == len(place):
             place.append({})

@@ -21,6 +21,12 @@ def _base_path(value: str) -> str:
     return value.rstrip("/")
 
 
+def _some(value: tuple[Source, ...]) -> tuple[Source, ...]:
+    if not value:
+        raise ValueError("needs at least one entry: add a source, for without one nothing can be let in")
+    return value
+
+
 class Settings(Section):
     """The whole file. Durations in seconds, sizes in bytes."""
 
@@ -47,8 +53,8 @@ class Settings(Section):
     )
     listen: Listen = Field(default=Listen())
     upstream: Upstream
-    source: tuple[Source, ...] = Field(
-        min_length=1, description="`[source]`, or several `[[source]]`: the first one that knows a token speaks for it."
+    source: Annotated[tuple[Source, ...], AfterValidator(_some)] = Field(
+        description="`[source]`, or several `[[source]]`: the first one that knows a token speaks for it."
     )
     fresh: Fresh = Field(default=Fresh())
     policy: PolicySettings = Field(default=PolicySettings())

@@ -35,11 +35,7 @@ _BOUNDS: Final[Mapping[str, Callable[[Mapping[str, Any]], tuple[str, str]]]] = {
     "less_than_equal": lambda c: (f"must be at most {c['le']}", f"Set it to {c['le']} or less"),
     "less_than": lambda c: (f"must be less than {c['lt']}", f"Set it to less than {c['lt']}"),
     "string_too_short": lambda c: (f"must have at least {c['min_length']} characters", "Make it longer"),
-    "too_short": lambda c: (
-        ("needs at least one entry", "Add one")
-        if c.get("field_type") == "Tuple"
-        else (f"must have at least {c['min_length']} characters", "Make it longer")
-    ),
+    "too_short": lambda c: (f"must have at least {c['min_length']} characters", "Make it longer"),
     "string_pattern_mismatch": lambda c: (f"must match {c['pattern']}", "Leave out the characters that it does not allow"),
 }
 

@@ -1,0 +1,114 @@
+"""Rules between keys: each one breaks, and is told at a key that was written down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy.settings import SettingsFault, load
+
+BASE = {
+    "SCIM_WITNESS_UPSTREAM__URL": "http://127.0.0.1:3000",
+    "SCIM_WITNESS_SOURCE__KIND": "token_file",
+    "SCIM_WITNESS_SOURCE__PATH": "tokens.toml",
+}
+DOORKEEPER = {"SOURCE__KIND": "doorkeeper_postgres", "SOURCE__PATH": "", "SOURCE__DSN": "postgresql://db/app"}
+
+
+def environ(changes: dict[str, str]) -> dict[str, str]:
+    return BASE | {f"SCIM_WITNESS_{key}": value for key, value in changes.items()}
+
+
+@pytest.mark.parametrize(
+    "key, message, changes",
+    [
+        ("FRESH__FRESH_FOR", "shorter than refresh_every", {"FRESH__FRESH_FOR": "0.5"}),
+        ("FRESH__ACTIVE_WINDOW", "no token would ever be read", {"FRESH__ACTIVE_WINDOW": "0.5"}),
+        ("UPSTREAM__URL", "our own listener (listen)", {"UPSTREAM__URL": "http://localhost:8080"}),
+        (
+            "UPSTREAM__URL",
+            "our own listener (listen)",
+            {"UPSTREAM__URL": "http://[::1]:80", "LISTEN__HOST": "0.0.0.0", "LISTEN__PORT": "80"},
+        ),
+        ("UPSTREAM__URL", "our own listener (ops)", {"UPSTREAM__URL": "http://127.0.0.1:9090"}),
+        ("OPS__PORT", "port of the other listener", {"OPS__PORT": "8080"}),
+        ("OPS__PORT", "port of the other listener", {"OPS__PORT": "8080", "LISTEN__HOST": "0.0.0.0"}),
+        ("OPS__HOST", "without a token", {"OPS__HOST": "0.0.0.0"}),
+        ("OPS__HOST", "without a token", {"OPS__HOST": "ops.example.com"}),
+        ("LISTEN__PROXY_PROTOCOL", "no peer may send one", {"LISTEN__PROXY_PROTOCOL": "true"}),
+        ("UPSTREAM__TLS__CERT_FILE", "without key_file", {"UPSTREAM__URL": "https://b", "UPSTREAM__TLS__CERT_FILE": "c"}),
+        ("OPS__TLS__KEY_FILE", "without cert_file", {"OPS__TLS__KEY_FILE": "k"}),
+        ("UPSTREAM__TLS__CA_FILE", "upstream.url is http", {"UPSTREAM__TLS__CA_FILE": "ca"}),
+        (
+            "SOURCE__1__NAME",
+            "name of another source",
+            {"SOURCE__1__KIND": "token_file", "SOURCE__1__PATH": "p", "SOURCE__1__NAME": "token_file"},
+        ),
+        (
+            "SOURCE__REPLICA_DSN",
+            "replica but no primary",
+            DOORKEEPER | {"SOURCE__DSN": "", "SOURCE__REPLICA_DSN": "postgresql://r/app"},
+        ),
+        ("SOURCE__KIND", "dsn is required", DOORKEEPER | {"SOURCE__DSN": ""}),
+        ("SOURCE__OWNER__KEY", "owner has no table", DOORKEEPER | {"SOURCE__OWNER__KEY": "uuid"}),
+        (
+            "SOURCE__OWNER__ACTIVE_EXPRESSION",
+            "besides active_column",
+            DOORKEEPER
+            | {"SOURCE__OWNER__TABLE": "users", "SOURCE__OWNER__ACTIVE_COLUMN": "a", "SOURCE__OWNER__ACTIVE_EXPRESSION": "a"},
+        ),
+        ("SOURCE__TENANT_FROM", "owners are not read", DOORKEEPER | {"SOURCE__TENANT_FROM": "owner"}),
+        ("SOURCE__TENANT_FROM", "belong together", DOORKEEPER | {"SOURCE__TENANT_FROM": "query"}),
+        (
+            "SOURCE__TENANT_QUERY",
+            "does not use $1",
+            DOORKEEPER | {"SOURCE__TENANT_FROM": "query", "SOURCE__TENANT_QUERY": "SELECT 1"},
+        ),
+        ("POLICY__REFUSE_INACTIVE_OWNER", "needs a source that reads owners", {"POLICY__REFUSE_INACTIVE_OWNER": "true"}),
+        ("SPOOL__TOTAL_BYTES", "more than half", {"SPOOL__TOTAL_BYTES": "9 MiB"}),
+        ("STORE__USERNAME", "without store.url", {"STORE__USERNAME": "u"}),
+        ("STORE__EMBEDDED_BINARY", "besides store.url", {"STORE__EMBEDDED_BINARY": "b", "STORE__URL": "redis://r"}),
+    ],
+)
+def test_fault_between_keys(key, message, changes):
+    with pytest.raises(SettingsFault) as raised:
+        load(None, environ(changes))
+    found = [(fault.key.removeprefix("SCIM_WITNESS_"), fault.message) for fault in raised.value.faults]
+    assert any(where.startswith(key) and message in what for where, what in found), found
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"OPS__HOST": "0.0.0.0", "OPS__TOKEN": "0123456789abcdef"},
+        {"OPS__PORT": "0", "LISTEN__PORT": "0"},
+        {"UPSTREAM__URL": "http://10.0.0.7:8080"},
+        {"UPSTREAM__URL": "https://scim.example.com", "UPSTREAM__TLS__CA_FILE": "ca"},
+        DOORKEEPER | {"SOURCE__OWNER__TABLE": "users", "POLICY__REFUSE_INACTIVE_OWNER": "true"},
+        DOORKEEPER | {"SOURCE__TENANT_FROM": "query", "SOURCE__TENANT_QUERY": "SELECT name FROM t WHERE id = $1"},
+    ],
+)
+def test_near_miss_is_no_fault(changes):
+    assert load(None, environ(changes)).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "key, changes",
+    [
+        ("UPSTREAM__HEAD_TIMEOUT", {"UPSTREAM__HEAD_TIMEOUT": "60"}),
+        ("UPSTREAM__TLS__VERIFY", {"UPSTREAM__URL": "https://b", "UPSTREAM__TLS__VERIFY": "false"}),
+        ("POLICY__ALLOW_QUERY_TOKEN", {"POLICY__ALLOW_QUERY_TOKEN": "true"}),
+        ("POLICY__RETRY_BODY_LIMIT", {"POLICY__ON_DISAGREEMENT": "retry_once", "POLICY__RETRY_BODY_LIMIT": "0"}),
+    ],
+)
+def test_unwise_setting_is_a_warning(key, changes):
+    (warning,) = load(None, environ(changes)).warnings
+    assert warning.key == f"SCIM_WITNESS_{key}"
+
+
+def test_warning_has_its_line(tmp_path: Path):
+    file = tmp_path / "p.toml"
+    file.write_text('source = {kind = "token_file", path = "t"}\n[upstream]\nurl = "http://b"\nhead_timeout = 90\n')
+    assert [(warning.line, warning.key) for warning in load(file, {}).warnings] == [(4, "upstream.head_timeout")]
