@@ -7,10 +7,10 @@ writes a beat only after this), so nothing is claimed for it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -24,29 +24,57 @@ EVERYONE: Final = "_all"
 """The tenant under which all traffic is counted."""
 NOBODY: Final = "_unknown"
 """The tenant under which the edge counts what it cannot attribute (core/exchange.py)."""
-LOOK_BACK_HOURS: Final = (24, 24 * 7, 24 * 90)
+LOOK_BACK_DAYS: Final = (1, 7, 90, 399)
 """How far the last traffic before an instant is searched for, in steps: usually it is near."""
-DIRTY_LIMIT: Final = 200_000
-"""Tenant-minutes that wait for a store that is away: 10,000 busy tenants for 20 minutes, about 60 MB. Then the oldest go."""
+DIRTY_LIMIT: Final = 50_000
+"""Tenant-hours that wait for a store that is away: 10,000 tenants for five hours, at most 400 MB. Then the oldest go."""
 LAST_LIMIT: Final = 100_000
 """Tenants whose last request is kept in memory."""
-LOOKED_BACK_HOURS: Final = 24 * 400
+LOOKED_BACK_DAYS: Final = 400
 """Longest time that one question may span."""
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(LastRequest).decode
 
 
-class Count:
-    """Counters of one tenant in one minute (minutes since the epoch)."""
+class Hour:
+    """Counters of one tenant in one hour (hours since the epoch): minute of the hour to [requests, good, refused]."""
 
-    __slots__ = ("dirty", "good", "minute", "refused", "requests", "tenant")
+    __slots__ = ("dirty", "hour", "minutes", "tenant")
 
-    def __init__(self, tenant: str, minute: int) -> None:
+    def __init__(self, tenant: str, hour: int) -> None:
         self.tenant = tenant
-        self.minute = minute
-        self.requests = self.good = self.refused = 0
+        self.hour = hour
+        self.minutes: dict[int, list[int]] = {}
         self.dirty = False
+
+    def count(self, minute: int, exchange: Exchange) -> None:
+        """Count one exchange."""
+        counters = self.minutes.get(minute)
+        if counters is None:
+            counters = self.minutes[minute] = [0, 0, 0]
+        counters[0] += 1
+        status = exchange.status
+        if status in (401, 403):
+            counters[2] += 1
+        elif status < 500 and exchange.answered_by is AnsweredBy.BACKEND:
+            counters[1] += 1
+
+
+def pack(minutes: Mapping[int, Sequence[int]]) -> str:
+    """`5:12;7:9,8,1`: minute, requests, and good and refused unless all were good."""
+    return ";".join(
+        f"{minute}:{requests}" if (good, refused) == (requests, 0) else f"{minute}:{requests},{good},{refused}"
+        for minute, (requests, good, refused) in minutes.items()
+    )
+
+
+def unpack(text: str) -> Iterator[tuple[int, Traffic]]:
+    """Read what `pack` wrote."""
+    for part in filter(None, text.split(";")):
+        minute, _, numbers = part.partition(":")
+        values = [int(number) for number in numbers.split(",")]
+        yield int(minute), Traffic(*values) if len(values) == 3 else Traffic(values[0], values[0], 0)
 
 
 class Minute(msgspec.Struct, frozen=True):
@@ -78,9 +106,10 @@ class Activity:
         self._keep = keep or writes.Keep()
         self._clock = clock
         self._minute = 0
-        self._current: dict[str, Count] = {}
-        self._everyone = Count(EVERYONE, 0)
-        self._dirty: list[Count] = []
+        self._hour = 0
+        self._current: dict[str, Hour] = {}
+        self._everyone = Hour(EVERYONE, 0)
+        self._dirty: list[Hour] = []
         self._last: dict[str, Exchange] = {}
         self._last_dirty: dict[str, Exchange] = {}
         self.requests = 0
@@ -91,22 +120,21 @@ class Activity:
         minute = int(self._clock() // 60)
         if minute > self._minute:  # a clock that steps back counts on in the minute reached
             self._minute = minute
-            self._current = {}
-            self._everyone = Count(EVERYONE, minute)
+            if minute // 60 > self._hour:
+                self._hour = minute // 60
+                self._current = {}
+                self._everyone = Hour(EVERYONE, self._hour)
+        minute = self._minute % 60
         tenant = exchange.tenant
-        count = self._current.get(tenant)
-        if count is None:
-            count = self._current[tenant] = Count(tenant, self._minute)
+        own = self._current.get(tenant)
+        if own is None:
+            own = self._current[tenant] = Hour(tenant, self._hour)
         self.requests += 1
-        for one in (count, self._everyone):
-            one.requests += 1
-            if exchange.status in (401, 403):
-                one.refused += 1
-            elif exchange.status < 500 and exchange.answered_by is AnsweredBy.BACKEND:
-                one.good += 1
-            if not one.dirty:
-                one.dirty = True
-                self._dirty.append(one)
+        for hour in (own, self._everyone):
+            hour.count(minute, exchange)
+            if not hour.dirty:
+                hour.dirty = True
+                self._dirty.append(hour)
         if tenant in self._last or len(self._last) < LAST_LIMIT:
             self._last[tenant] = self._last_dirty[tenant] = exchange
 
@@ -116,7 +144,7 @@ class Activity:
         return None if exchange is None else _last_request(exchange)
 
     async def flush(self) -> int:
-        """Write what changed; returns how many tenant-minutes. StoreError: all of it is written next time."""
+        """Write what changed; returns how many tenant-hours. StoreError: all of it is written next time."""
         if self._store is None:
             return 0
         dirty, last = self._dirty, self._last_dirty
@@ -130,7 +158,7 @@ class Activity:
             raise
         return len(dirty)
 
-    def _put_back(self, dirty: Sequence[Count], last: dict[str, Exchange]) -> None:
+    def _put_back(self, dirty: Sequence[Hour], last: dict[str, Exchange]) -> None:
         again = [count for count in dirty if not count.dirty]
         for count in again:
             count.dirty = True
@@ -143,19 +171,18 @@ class Activity:
             del self._dirty[:surplus]
             self.dropped += surplus
 
-    def _commands(self, dirty: Iterable[Count], last: dict[str, Exchange]) -> list[Command]:
+    def _commands(self, dirty: Iterable[Hour], last: dict[str, Exchange]) -> list[Command]:
         ttl = writes.milliseconds(self._keep.activity_days)
-        grouped: defaultdict[str, list[tuple[str, bytes | str]]] = defaultdict(list)
+        commands: list[Command] = []
         seen: dict[str, float] = {}
-        for count in dirty:
-            hour, minute = divmod(count.minute, 60)
-            value = f"{count.requests} {count.good} {count.refused}"
-            grouped[keys.activity(count.tenant, hour)].append((f"{minute}:{self._field}", value))
-            if not count.tenant.startswith("_"):
-                seen[count.tenant] = max(count.minute * 60.0, seen.get(count.tenant, 0.0))
-        commands = [writes.fields(key, ttl, values) for key, values in grouped.items()]
+        for one in dirty:
+            day, hour = divmod(one.hour, 24)
+            commands.append(writes.fields(keys.activity(one.tenant, day), ttl, [(f"{hour}:{self._field}", pack(one.minutes))]))
+            if not one.tenant.startswith("_"):
+                seen[one.tenant] = one.hour * 3600.0 + max(one.minutes) * 60.0
         for tenant, exchange in last.items():
-            commands.append(writes.fields(keys.last_request(tenant), ttl, [(self._instance, _encode(_last_request(exchange)))]))
+            value = _encode(_last_request(exchange))
+            commands.append(writes.fields(keys.last_request(tenant), ttl, [(self._instance, value)]))
         if seen:
             commands.append(writes.seen_tenants(seen, self._keep))
         return commands
@@ -167,18 +194,18 @@ def _last_request(x: Exchange) -> LastRequest:
 
 async def read_minutes(store: RedisStore, tenant: str, start: float, end: float) -> list[Minute]:
     """The minutes with traffic that begin within these times (epoch seconds), all processes together, oldest first."""
-    first, last = int(start // 3600), int(end // 3600)
-    if last - first > LOOKED_BACK_HOURS:
-        raise ValueError(f"at most {LOOKED_BACK_HOURS} hours at once")
-    hours = range(first, last + 1)
-    answers = await store.run([("HGETALL", keys.activity(tenant, hour)) for hour in hours])
-    sums: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for hour, answer in zip(hours, answers, strict=True):
+    days = range(int(start // writes.DAY), int(end // writes.DAY) + 1)
+    if len(days) > LOOKED_BACK_DAYS:
+        raise ValueError(f"at most {LOOKED_BACK_DAYS} days at once")
+    answers = await store.run([("HGETALL", keys.activity(tenant, day)) for day in days])
+    sums: dict[int, Traffic] = {}
+    for day, answer in zip(days, answers, strict=True):
         for name, value in queries.as_map(answer).items():
-            total = sums[hour * 3600 + int(queries.as_text(name).partition(":")[0]) * 60]
-            for place, number in enumerate(queries.as_text(value).split()):
-                total[place] += int(number)
-    return [Minute(at, Traffic(*total)) for at, total in sorted(sums.items()) if start - 60 < at < end]
+            begin = day * writes.DAY + int(queries.as_text(name).partition(":")[0]) * 3600
+            for minute, traffic in unpack(queries.as_text(value)):
+                at = begin + minute * 60
+                sums[at] = add(sums.get(at, Traffic()), traffic)
+    return [Minute(at, traffic) for at, traffic in sorted(sums.items()) if start - 60 < at < end]
 
 
 async def read_last(store: RedisStore, tenant: str) -> LastRequest | None:
@@ -193,22 +220,22 @@ async def last_before(store: RedisStore, tenant: str, at: float) -> LastRequest 
     last = await read_last(store, tenant)
     if last is None or last.at < at:
         return last
-    for hours in LOOK_BACK_HOURS:
-        minutes = await read_minutes(store, tenant, at - hours * 3600, at)
+    for days in LOOK_BACK_DAYS:
+        minutes = await read_minutes(store, tenant, at - days * writes.DAY, at)
         earlier = [minute.start for minute in minutes if minute.start + 60 <= at]
         if earlier:
             return LastRequest(earlier[-1], 0, "")
     return None
 
 
+def add(a: Traffic, b: Traffic) -> Traffic:
+    """Both together."""
+    return Traffic(a.requests + b.requests, a.good + b.good, a.refused + b.refused)
+
+
 def total(minutes: Iterable[Minute]) -> Traffic:
     """The sum of minutes."""
-    requests = good = refused = 0
-    for minute in minutes:
-        requests += minute.traffic.requests
-        good += minute.traffic.good
-        refused += minute.traffic.refused
-    return Traffic(requests, good, refused)
+    return functools.reduce(add, (minute.traffic for minute in minutes), Traffic())
 
 
 def rest(everyone: Traffic, *parts: Traffic) -> Traffic:

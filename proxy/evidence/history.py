@@ -11,6 +11,8 @@ carry the history as it was, and are not touched by this.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
@@ -36,6 +38,8 @@ FLUSH_EVERY: Final = 1.0
 """Seconds."""
 FLUSH_LIMIT: Final = 500
 """Histories written and loaded per flush: about 10 ms of a core."""
+WARM_LIMIT: Final = 20_000
+"""Histories loaded at start, those last seen first: the tokens in use are known again before most of them come back."""
 PARTS_LIMIT: Final = 16
 """Parts (instances) of one history before those of instances long gone are folded into one."""
 GONE_SECONDS: Final = 7 * 86_400.0
@@ -135,19 +139,33 @@ class History:
 
     async def run(self) -> None:
         """Load and flush every second, for ever. A store that is away is tried again; nothing is lost but time."""
+        warm = False
         while True:
-            await asyncio.sleep(FLUSH_EVERY)
-            try:
+            with contextlib.suppress(StoreError):  # the shipper reports the store; what is dirty stays dirty
+                if not warm:
+                    await self.warm()
+                    warm = True
                 await self.flush()
-            except StoreError:
-                continue  # the shipper reports the store; what is dirty stays dirty
+            await asyncio.sleep(FLUSH_EVERY)
+
+    async def warm(self) -> int:
+        """Load the histories of the tokens seen last, by any instance; returns how many. StoreError."""
+        if self._store is None:
+            return 0
+        names = list(await queries.members(self._store, keys.RECENT_TOKENS, WARM_LIMIT))
+        missing = [name for name in reversed(names) if name not in self._good and name not in self._other]
+        for start in range(0, len(missing), FLUSH_LIMIT):
+            for name in missing[start : start + FLUSH_LIMIT]:
+                self._token(name)
+            await self._load(self._store)
+        return len(missing)
 
     async def flush(self) -> int:
         """Load what waits to be loaded, write what changed, one batch of each; returns how many were written. StoreError."""
         if self._store is None:
             return 0
         await self._load(self._store)
-        batch = [t for t in list(self._dirty.values())[: 4 * FLUSH_LIMIT] if self._ready(t)][:FLUSH_LIMIT]
+        batch = [t for t in list(itertools.islice(self._dirty.values(), 4 * FLUSH_LIMIT)) if self._ready(t)][:FLUSH_LIMIT]
         if not batch:
             return 0
         for token in batch:  # what changes while the write is under way makes it dirty again
@@ -176,11 +194,14 @@ class History:
     def _written(self, batch: Iterable[Token]) -> list[Command]:
         ttl = writes.milliseconds(self._keep.token_days)
         commands: list[Command] = []
+        recent: list[tuple[float | int, str]] = []
         for token in batch:
             part = _encode(token.own())
             commands.append(writes.fields(keys.history(token.fingerprint), ttl, [(self._instance, part)]))
-            seen = [(int(token.last_seen or self._clock()), token.fingerprint)]
+            seen: list[tuple[float | int, str]] = [(int(token.last_seen or self._clock()), token.fingerprint)]
             commands.append(writes.index(keys.known_tokens(token.fingerprint), self._keep.tokens_per_prefix, ttl, seen))
+            recent += seen
+        commands.append(writes.index(keys.RECENT_TOKENS, WARM_LIMIT, ttl, recent))
         return commands
 
     async def _load(self, store: RedisStore) -> None:

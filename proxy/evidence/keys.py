@@ -12,6 +12,8 @@ from proxy.core.incident import tag_of, tenant_tag
 
 RECENT: Final = "sw:{recent}:inc"
 """zset: incident id by time in ms, the newest ones of all tenants."""
+RECENT_TOKENS: Final = "sw:{recent}:fps"
+"""zset: fingerprint by time last seen, the newest ones: what an instance loads when it starts."""
 TENANTS: Final = "sw:{tenants}:seen"
 """zset: tenant by time of its last incident or activity."""
 CHAINS: Final = "sw:{chains}:seen"
@@ -67,9 +69,9 @@ def known_tokens(prefix: str) -> str:
     return f"sw:{{{prefix[:4]}}}:fps"
 
 
-def activity(tenant: str, hour: int) -> str:
-    """hash: counters per minute and process. `hour` is hours since the epoch."""
-    return f"sw:{{{tenant_tag(tenant)}}}:act:{hour}:{tenant}"
+def activity(tenant: str, day: int) -> str:
+    """hash: minutes with their counters, by hour and process. `day` is days since the epoch."""
+    return f"sw:{{{tenant_tag(tenant)}}}:act:{day}:{tenant}"
 
 
 def last_request(tenant: str) -> str:

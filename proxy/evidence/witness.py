@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable
-
 from proxy.core.incident import Incident, Note
-from proxy.evidence.fold import FLUSH_EVERY, Folder
 from proxy.evidence.records import pack
 from proxy.evidence.spool import Spool, SpoolError, SpoolFull
 
@@ -32,23 +27,6 @@ class Witness:
     def note(self, note: Note) -> None:
         """Put a note on disk. SpoolFull or SpoolError when it is not there."""
         self._append(pack(note))
-
-    def count_repeats(self, folder: Folder, now: float) -> int:
-        """Write the counts of what was folded since the last time; those that cannot be written wait. Epoch seconds."""
-        notes = folder.notes(now)
-        for place, note in enumerate(notes):
-            try:
-                self.note(note)
-            except SpoolError:
-                folder.put_back(notes[place:])
-                return place
-        return len(notes)
-
-    async def keep_counting(self, folder: Folder, clock: Callable[[], float] = time.time) -> None:
-        """Write the counts every 5 seconds, for ever."""
-        while True:
-            await asyncio.sleep(FLUSH_EVERY)
-            self.count_repeats(folder, clock())
 
     def _append(self, raw: bytes) -> None:
         try:

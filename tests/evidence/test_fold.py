@@ -7,8 +7,12 @@ import errno
 import msgspec
 import pytest
 
+from proxy.evidence.clerk import Clerk
 from proxy.evidence.fold import EVERYWHERE, Folder, Repeats
-from proxy.evidence.spool import Spool, SpoolFull
+from proxy.evidence.history import History
+from proxy.evidence.reread import Rereader
+from proxy.evidence.spool import Spool, SpoolError, SpoolFull
+from proxy.evidence.surveyor import Surveyor
 from proxy.evidence.witness import Witness
 
 NET = "192.0.2.0/24"
@@ -117,8 +121,15 @@ def test_what_could_not_be_recorded_is_forgotten():
     assert admit(folder, "t").fresh
 
 
+async def no_look(*_):
+    raise AssertionError("nothing is to be looked at")
+
+
 def test_counts_that_cannot_be_written_wait(spool_root, monkeypatch):
-    folder, witness = Folder(), Witness(Spool(spool_root, 1 << 20, 1 << 24, "one"))
+    folder, spool = Folder(), Spool(spool_root, 1 << 20, 1 << 24, "one")
+    witness = Witness(spool)
+    rereader = Rereader(no_look, no_look, witness.note, SpoolError)
+    clerk = Clerk(witness, folder, History(None, "one"), rereader, Surveyor(no_look, witness.note, SpoolError), ())
     for token in "aabbcc":
         admit(folder, token)
 
@@ -127,6 +138,8 @@ def test_counts_that_cannot_be_written_wait(spool_root, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(witness, "note", full)
-        assert witness.count_repeats(folder, 1.0) == 0
-    assert witness.count_repeats(folder, 2.0) == 3
-    assert witness.count_repeats(folder, 3.0) == 0
+        clerk.write_repeats(1.0)
+    assert spool.appended == 0
+    clerk.write_repeats(2.0)
+    clerk.write_repeats(3.0)
+    assert spool.appended == 3

@@ -127,6 +127,19 @@ async def test_two_instances_add_up_and_repeated_writes_count_once(store):
     assert whole.counts == {"200": 8}
 
 
+async def test_after_a_start_the_tokens_last_seen_are_known_before_they_come_back(store):
+    before = History(store, "one")
+    for n in range(700):
+        before.saw(served(float(n), fingerprint=f"{n:032x}"))
+    while await before.flush() or len(before._dirty):
+        pass
+    after = History(store, "two")
+    assert await after.warm() == 700
+    assert len(after) == 700
+    assert after.tenant_of(f"{699:032x}") == "acme"
+    assert after.was_good(f"{0:032x}")
+
+
 async def test_guesses_are_not_stored_but_revoked_tokens_of_a_tenant_are(store):
     history = History(store, "one")
     history.saw(refused(fingerprint="1" * 32, tenant="_unknown", reason="unknown"))

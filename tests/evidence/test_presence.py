@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.core.absence import Traffic
 from proxy.core.exchange import AnsweredBy
 from proxy.evidence import activity as activity_module
-from proxy.evidence.activity import EVERYONE, Activity
+from proxy.evidence.activity import EVERYONE, Activity, pack, unpack
 from proxy.evidence.heartbeat import Heartbeat
+from proxy.evidence.history import History
 from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import StoreError
 from tests.evidence.conftest import START, Clock, make_exchange
@@ -44,6 +47,50 @@ async def test_minutes_are_absolute_and_processes_add_up(store):
     assert (last.at, last.status, last.reason) == (MINUTE + 4, 401, "revoked")
 
 
+@given(st.dictionaries(st.integers(0, 59), st.tuples(*[st.integers(0, 10**9)] * 3)))
+def test_packed_minutes_read_back(minutes):
+    valid = {minute: (good + refused + rest, good, refused) for minute, (good, refused, rest) in minutes.items()}
+    assert dict(unpack(pack(valid))) == {minute: Traffic(*numbers) for minute, numbers in valid.items()}
+
+
+async def memory(store, pattern):
+    (found,) = await store.run([("KEYS", pattern)])
+    return sum(await store.run([("MEMORY", "USAGE", key, "SAMPLES", 0) for key in found]))
+
+
+async def test_memory_of_tenants_tokens_and_heartbeats(store, capsys):
+    clock = Clock(MINUTE // 86_400 * 86_400)
+    quiet, busy = Activity(store, "one.1", "one", clock=clock), Activity(store, "one.1", "one", clock=clock)
+    for minute in range(1440):
+        for counted, name, often in ((quiet, "quiet-tenant", 20), (busy, "busy-tenant", 1)):
+            if minute % often == 0:
+                for n in range(30):
+                    counted.saw(served(name) if n else make_exchange(tenant=name))
+                await counted.flush()
+        clock.now += 60
+    history = History(store, "one")
+    for n in range(200):
+        for _ in range(3):
+            history.saw(make_exchange(fingerprint=f"{n:032x}"))
+            history.saw(make_exchange(fingerprint=f"{n:032x}", status=200, answered_by=AnsweredBy.BACKEND))
+    await history.flush()
+    world = Listening(store, Clock(clock.now))
+    await world.beat(17_280)
+    found = {
+        "quiet tenant-day (72 minutes)": await memory(store, "*:act:*quiet*"),
+        "busy tenant-day (1440 minutes)": await memory(store, "*:act:*busy*"),
+        "last request": await memory(store, "*:last:quiet*"),
+        "token": (await memory(store, "*:h:*") + await memory(store, "*fps")) / 200,
+        "instance-day of heartbeats": await memory(store, "sw:{hb*:*"),
+    }
+    with capsys.disabled():
+        print("\nbytes:", found)
+    assert found["quiet tenant-day (72 minutes)"] < 2_500
+    assert found["busy tenant-day (1440 minutes)"] < 25_000
+    assert found["token"] < 1_500
+    assert found["instance-day of heartbeats"] < 3_500
+
+
 async def test_what_the_store_did_not_take_is_written_later_and_bounded(store, server, monkeypatch):
     monkeypatch.setattr(activity_module, "DIRTY_LIMIT", 4)
     clock = Clock(MINUTE)
@@ -53,12 +100,12 @@ async def test_what_the_store_did_not_take_is_written_later_and_bounded(store, s
         counted.saw(served())
         with pytest.raises(StoreError):
             await counted.flush()
-        clock.now += 60
+        clock.now += 3600
     assert counted.dropped == 4
     server.start()
     await counted.flush()
-    minutes = await EvidenceReader(store, None).activity("acme", MINUTE - 60, MINUTE + 600)
-    assert [m.start for m in minutes] == [MINUTE + 120, MINUTE + 180]
+    minutes = await EvidenceReader(store, None).activity("acme", MINUTE - 60, MINUTE + 20_000)
+    assert [m.start for m in minutes] == [MINUTE + 7200, MINUTE + 10_800]
 
 
 async def test_a_clock_that_steps_back_counts_on(store):
