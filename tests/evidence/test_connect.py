@@ -127,6 +127,13 @@ async def whole_road(store, root):
     spool.close()
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_both_shapes_of_answers(server, spool_root, protocol):
+    store = RedisStore(connect(StoreOptions(f"{server.url}?protocol={protocol}")))
+    await whole_road(store, spool_root)
+    await store.close()
+
+
 async def test_cluster(spool_root):
     with contextlib.ExitStack() as stack:
         servers = []
