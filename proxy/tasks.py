@@ -56,7 +56,8 @@ class Tasks:
         while self._running:
             ending = list(self._running)
             for task in ending:
-                task.cancel()
+                _ = task.cancel()
             for task in ending:
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task
+            self._running.difference_update(ending)

@@ -61,7 +61,12 @@ class OpsListener:
     ) -> None:
         self._host, self._port, self._tls = host, port, tls
         self._guard = Guard(host, token)
-        app = web.Application(middlewares=[web.middleware(self._admit)])
+
+        @web.middleware
+        async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._admit(request, handler)
+
+        app = web.Application(middlewares=[admit])
         app.on_response_prepare.append(_add_headers)
         app.add_routes(
             [

@@ -6,7 +6,7 @@ import datetime as dt
 import re
 from typing import Final
 
-_AGO: Final = re.compile(r"(\d{1,6})\s*([smhdw])")
+_AGO: Final = re.compile(r"([0-9]{1,6})\s*([smhdw])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _STEPS: Final = ((86_400 * 365, "y"), (86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -29,12 +29,12 @@ def parse(text: str, now: float) -> float:
 
 def show(at: float | None) -> str:
     """Return an instant as `2026-11-24 16:19:04 UTC`, or `never` for None."""
-    return "never" if at is None else f"{_utc(at):%Y-%m-%d %H:%M:%S} UTC"
+    return "never" if at is None else f"{short(at)} UTC"
 
 
 def short(at: float | None) -> str:
     """Return an instant for a table: `2026-11-24 16:19:04` (UTC), or `-` for None."""
-    return "-" if at is None else f"{_utc(at):%Y-%m-%d %H:%M:%S}"
+    return "-" if at is None else _utc(at).replace(tzinfo=None).isoformat(" ", "seconds")
 
 
 def span(seconds: float) -> str:

@@ -1,0 +1,238 @@
+"""The checks of `doctor`. Each looks at one part and returns findings; none raises for that part's own trouble."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import socket
+import ssl
+import stat
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from proxy.core.credential import Fingerprinter
+from proxy.core.finding import Finding, Level
+from proxy.evidence import embedded
+from proxy.evidence.redis_store import RedisStore, StoreError
+from proxy.settings import Settings
+from proxy.tasks import Tasks
+from proxy.wire import store as stores
+from proxy.wire.token_sources import sources_of
+
+PROBE_TIMEOUT: Final = 10.0
+"""Seconds for the backend's answer: slower is a fault of its own."""
+FREE_BYTES: Final = 256 << 20
+"""Disk space below which the state directory is warned of: a spool segment is 8 MiB, the store's rewrite needs a copy."""
+OLDEST_STORE: Final = (6, 2)
+"""Streams with MINID came with Redis 6.2."""
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A source that can say how it is."""
+
+    name: str
+
+    async def check(self) -> Sequence[Finding]:
+        """Return what is the case with it."""
+
+
+class Group(msgspec.Struct, frozen=True):
+    """One part and what was found."""
+
+    part: str
+    findings: tuple[Finding, ...]
+
+
+async def examine(settings: Settings) -> list[Group]:
+    """Look at every part."""
+    running = embedded.url_of(settings.state_dir) is not None
+    groups = [
+        Group("Configuration", _configuration(settings)),
+        Group("State directory", _state_dir(settings)),
+        Group("Listeners", (*_port("listen", settings, running=running), *_port("ops", settings, running=running))),
+        Group("Backend", await _backend(settings)),
+    ]
+    groups += [Group(f"Source {name}", findings) for name, findings in await _sources(settings)]
+    return [*groups, Group("Store", await _store(settings))]
+
+
+def _configuration(settings: Settings) -> tuple[Finding, ...]:
+    warnings = tuple(Finding(Level.WARNING, f"{w.key}: {w.message}", w.fix) for w in settings.warnings)
+    return warnings or (_ok("no fault, no warning"),)
+
+
+def _state_dir(settings: Settings) -> tuple[Finding, ...]:
+    folder = settings.state_dir
+    if not folder.exists():
+        parent = next(p for p in folder.absolute().parents if p.exists())
+        if os.access(parent, os.W_OK | os.X_OK):
+            return (_ok(f"{folder} does not exist yet; it will be made in {parent}"),)
+        return (_fault(f"{folder} does not exist and cannot be made in {parent}", "make it, owned by the proxy's user"),)
+    found = [*_writable(folder), *_room(folder)]
+    if folder.stat().st_mode & 0o077:
+        found.append(_warning(f"{folder} is open to others ({stat.filemode(folder.stat().st_mode)})", f"chmod 700 {folder}"))
+    return tuple(found)
+
+
+def _writable(folder: Path) -> list[Finding]:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"x")
+    except OSError as error:
+        return [_fault(f"{folder} cannot be written ({error.strerror})", "state_dir must belong to the proxy's user")]
+    return [_ok(f"{folder} can be written")]
+
+
+def _room(folder: Path) -> list[Finding]:
+    disk = os.statvfs(folder)
+    free = disk.f_bavail * disk.f_frsize
+    text = f"{free >> 20} MiB free"
+    return [_ok(text) if free >= FREE_BYTES else _warning(text, "make room: without it refusals become 503")]
+
+
+def _port(section: str, settings: Settings, *, running: bool) -> tuple[Finding, ...]:
+    host, port = (settings.listen.host, settings.listen.port) if section == "listen" else (settings.ops.host, settings.ops.port)
+    place = f"{section}: {host}:{port}"
+    if port == 0:
+        return (_ok(f"{place}, so a free port"),)
+    try:
+        _bind(host, port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and running:
+            return (_ok(f"{place} is in use, and a proxy runs with this state_dir"),)
+        return (_fault(f"{place} cannot be taken ({error.strerror})", f"free it, or set {section}.host and {section}.port"),)
+    return (_ok(f"{place} is free"),)
+
+
+def _bind(host: str, port: int) -> None:
+    family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+
+
+async def _backend(settings: Settings) -> tuple[Finding, ...]:
+    """Ask for the one resource that needs no credential (RFC 7644 section 4). Any HTTP answer proves that it is there."""
+    url = f"{settings.upstream.url}{settings.base_path}/ServiceProviderConfig"
+    limit = aiohttp.ClientTimeout(PROBE_TIMEOUT, sock_connect=settings.upstream.connect_timeout)
+    start = time.monotonic()
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=limit) as session,
+            session.get(url, ssl=_trust(settings), allow_redirects=False) as response,
+        ):
+            took = (time.monotonic() - start) * 1000
+    except TimeoutError:
+        return (_fault(f"{settings.upstream.url} did not answer in time", "check upstream.url, its network and its load"),)
+    except (aiohttp.ClientError, OSError) as error:
+        return (
+            _fault(f"{settings.upstream.url} cannot be reached ({_reason(error)})", "check upstream.url, and that it runs"),
+        )
+    found = [_ok(f"{settings.upstream.url} answers in {took:.0f} ms ({response.status} for {urlsplit(url).path})")]
+    if response.status >= 500:
+        found.append(_warning(f"it answered {response.status}", "look into the backend's log"))
+    elif response.status == 404 and not settings.base_path:
+        found.append(_warning("no SCIM at the root", "set base_path, such as /scim/v2, so that operations are named right"))
+    return tuple(found)
+
+
+def _trust(settings: Settings) -> ssl.SSLContext | bool:
+    tls = settings.upstream.tls
+    if not tls.verify:
+        return False
+    context = ssl.create_default_context(cafile=tls.ca_file)
+    if tls.cert_file is not None:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    return context
+
+
+async def _sources(settings: Settings) -> Sequence[tuple[str, tuple[Finding, ...]]]:
+    """Ask every source. They are built anew, with a throw-away key: a check names no token."""
+    tasks = Tasks(lambda _name, _error: None)
+    try:
+        sources = sources_of(settings, Fingerprinter(secrets.token_bytes(32)), tasks, lambda _text: None)
+        return [(source.name, tuple(await source.check())) for source in sources if isinstance(source, Checked)]
+    finally:
+        await tasks.close()
+
+
+async def _store(settings: Settings) -> tuple[Finding, ...]:
+    if settings.store.url is None and embedded.url_of(settings.state_dir) is None:
+        return _embedded_at_rest(settings)
+    store = stores.open_store(settings, stores.url_of(settings) or "")
+    try:
+        return await _look_at(store)
+    except StoreError as error:
+        fix = "check store.url and that it runs; incidents wait in the spool meanwhile"
+        return (_fault(f"it does not answer ({error})", fix),)
+    finally:
+        await store.close()
+
+
+def _embedded_at_rest(settings: Settings) -> tuple[Finding, ...]:
+    try:
+        program = embedded.choose(settings.state_dir, settings.store.embedded_binary)
+    except embedded.EmbeddedStoreError as error:
+        what, _, fix = str(error).partition("\n")
+        return (_fault(what, fix.strip()),)
+    return (_ok(f"embedded: {program}, started with the proxy, which does not run now"),)
+
+
+async def _look_at(store: RedisStore) -> tuple[Finding, ...]:
+    start = time.monotonic()
+    await store.ping()
+    took = (time.monotonic() - start) * 1000
+    (raw,) = await store.run([("INFO",)])
+    return (_ok(f"answers in {took:.1f} ms"), *store_findings(_info(raw)))
+
+
+def store_findings(info: dict[str, str]) -> tuple[Finding, ...]:
+    """Judge what INFO says: version, persistence, memory policy."""
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    version = info.get("valkey_version") or info.get("redis_version", "")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    found = [
+        _ok(f"{name} {version}")
+        if numbers >= OLDEST_STORE
+        else _fault(f"{name} {version or 'of unknown version'} is too old", "Redis 6.2 or newer, or Valkey")
+    ]
+    if info.get("aof_enabled") == "1":
+        found.append(_ok("keeps an append-only file"))
+    elif info.get("rdb_last_save_time", "0") != "0" and info.get("rdb_last_bgsave_status") == "ok":
+        found.append(_warning("has snapshots only: a crash loses what came after the last one", "set appendonly yes"))
+    if info.get("maxmemory_policy", "").startswith("allkeys"):
+        found.append(_warning(f"evicts any key when full ({info['maxmemory_policy']})", "set maxmemory-policy volatile-ttl"))
+    return tuple(found)
+
+
+def _info(raw: Any) -> dict[str, str]:
+    if isinstance(raw, dict):
+        return {str(name): str(value) for name, value in raw.items()}
+    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line and not line.startswith("#"))
+
+
+def _reason(error: Exception) -> str:
+    inner = getattr(error, "os_error", None) or error
+    return str(getattr(inner, "strerror", None) or inner or type(error).__name__)
+
+
+def _ok(what: str) -> Finding:
+    return Finding(Level.OK, what)
+
+
+def _warning(what: str, fix: str) -> Finding:
+    return Finding(Level.WARNING, what, fix)
+
+
+def _fault(what: str, fix: str) -> Finding:
+    return Finding(Level.FAULT, what, fix)

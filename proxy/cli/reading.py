@@ -1,0 +1,105 @@
+"""Opens the evidence for a command, and gathers what is known of one incident."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from proxy.cli import screen
+from proxy.cli.screen import Status
+from proxy.core.diagnosis import Diagnosis, Evidence, diagnose
+from proxy.core.history import TokenHistory
+from proxy.core.incident import Incident, Note
+from proxy.evidence.reader import PREFIX_LENGTH, EvidenceReader
+from proxy.evidence.redis_store import StoreError
+from proxy.settings import Settings
+from proxy.wire import open_reader
+
+T = TypeVar("T")
+
+ID_LENGTH: Final = 26
+
+
+def ask(settings: Settings, question: Callable[[EvidenceReader], Awaitable[T]]) -> T:
+    """Ask the evidence and return the answer. Ends the command with status 4 when the store does not answer."""
+
+    async def answer() -> T:
+        async with open_reader(settings) as reader:
+            return await question(reader)
+
+    try:
+        return asyncio.run(answer())
+    except StoreError as error:
+        screen.stop(f"the store cannot be reached ({error})", store_fix(settings), Status.STORE)
+
+
+def store_fix(settings: Settings) -> str:
+    """What to do when the store does not answer."""
+    if settings.store.url is None:
+        return (
+            f"The embedded store lives while the proxy runs: start it with the same state_dir ({settings.state_dir}), "
+            "or name the right file with --config"
+        )
+    return "Check store.url and that Redis runs: scim-witness doctor"
+
+
+async def find(reader: EvidenceReader, wanted: str) -> Incident:
+    """Return the incident with this id, or the only one whose id begins so. Ends the command (status 3) when there is none."""
+    text = wanted.strip().upper()
+    try:
+        if len(text) != ID_LENGTH:
+            text = await _completed(reader, text)
+        incident = await reader.incident(text)
+    except ValueError:
+        screen.stop(
+            f"{wanted!r} is no incident id",
+            f"It has {ID_LENGTH} characters, digits and letters without ILOU; its first {PREFIX_LENGTH} or more will do too",
+            Status.USAGE,
+        )
+    if incident is None:
+        screen.stop(
+            f"there is no incident {text}",
+            "Is it another deployment's, or past store.retention_days? scim-witness incidents list",
+            Status.NOT_FOUND,
+        )
+    return incident
+
+
+async def _completed(reader: EvidenceReader, prefix: str) -> str:
+    found = await reader.find_incidents(prefix)
+    if not found:
+        screen.stop(f"no incident id begins with {prefix}", "scim-witness incidents list", Status.NOT_FOUND)
+    if len(found) > 1:
+        screen.stop(f"{len(found)} incident ids begin with {prefix}", "Give more of it: " + " ".join(found[:5]), Status.USAGE)
+    return found[0]
+
+
+async def gather(reader: EvidenceReader, incident: Incident, settings: Settings) -> Evidence:
+    """Return everything known of an incident now. Without the store: the record and the notes that lie in the spool."""
+    notes: tuple[Note, ...] = ()
+    history: TokenHistory | None = None
+    try:
+        notes = tuple(await reader.notes(incident.id))
+        if incident.fingerprint:
+            history = await reader.history(incident.fingerprint)
+    except StoreError as error:
+        screen.say(f"The store cannot be reached ({error}): this is what lies in the spool.", "yellow")
+    return Evidence(incident=incident, notes=notes, history=history, required_scopes=_required(incident, settings))
+
+
+def _required(incident: Incident, settings: Settings) -> tuple[str, ...]:
+    writes = incident.exchange.method not in ("GET", "HEAD", "OPTIONS")
+    return settings.policy.write_scopes if writes else settings.policy.read_scopes
+
+
+async def diagnosed(reader: EvidenceReader, wanted: str, settings: Settings) -> tuple[Evidence, Diagnosis]:
+    """Find an incident, gather its evidence, name its cause."""
+    evidence = await gather(reader, await find(reader, wanted), settings)
+    return evidence, diagnose(evidence)
+
+
+def now() -> float:
+    """The present, in epoch seconds."""
+    return time.time()

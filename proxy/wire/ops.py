@@ -1,0 +1,88 @@
+"""Builds the ops plane from settings: what every gauge reads, what readiness asks, and the second listener."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterable
+
+from proxy.admin.health import Health, Part, State, Ticker
+from proxy.admin.listener import OpsListener
+from proxy.observe.metrics import Metrics
+from proxy.observe.sink import Sink
+from proxy.settings import Settings
+from proxy.sources.fresh import Fresh
+from proxy.wire.data_plane import DataPlane
+from proxy.wire.state import StartFault
+from proxy.wire.witnessing import Evidence
+
+
+def metrics_of(settings: Settings) -> Metrics:
+    """The metrics, with the configured tenants named first."""
+    m = settings.metrics
+    return Metrics(settings.tenants, m.tenant_label_limit, tenant_label=m.tenant_label)
+
+
+def watch(
+    metrics: Metrics, settings: Settings, plane: DataPlane, evidence: Evidence, fresh: Fresh, ticker: Ticker, log: Sink
+) -> None:
+    """Tell every gauge where to read."""
+    shipper = evidence.shipper.state
+    metrics.watch("inflight_requests", lambda: float(plane.handler.inflight))
+    metrics.watch("client_connections", lambda: float(len(plane.listener)))
+    metrics.watch("event_loop_lag_seconds", lambda: ticker.lag)
+    metrics.watch("workers", lambda: float(settings.workers))
+    metrics.watch("spool_bytes", lambda: float(evidence.spool.octets))
+    metrics.watch("store_up", lambda: float(shipper.failing_since is None))
+    metrics.watch("log_lines_dropped_total", lambda: float(log.dropped))
+    metrics.watch(
+        "incidents_total",
+        lambda: {
+            ("stored",): float(shipper.stored),
+            ("deduplicated",): float(shipper.deduplicated + evidence.folder.folded),
+            ("spooled",): float(evidence.witness.recorded),
+            ("dropped",): float(evidence.witness.failed),
+        },
+    )
+    metrics.watch("token_cache_events_total", lambda: _cache_events(fresh))
+    metrics.watch("validator_state", lambda: {(fresh.source.name, fresh.stats().source): 1.0})
+
+
+def _cache_events(fresh: Fresh) -> dict[tuple[str], float]:
+    stats = fresh.stats()
+    return {
+        ("hit",): float(stats.hits),
+        ("miss",): float(stats.misses),
+        ("negative_hit",): float(stats.negative_hits),
+        ("evicted",): float(stats.evictions),
+        ("invalidated",): float(stats.changes),
+    }
+
+
+def parts(plane: DataPlane, evidence: Evidence, fresh: Fresh) -> Callable[[], Iterable[Part]]:
+    """What readiness asks about."""
+
+    def ask() -> Iterable[Part]:
+        yield Part("listener", State.OK if plane.listener.accepting else State.DOWN, kind="vital")
+        stats = fresh.stats()
+        yield Part(fresh.source.name, State.OK if stats.source == "ok" else State.DOWN, stats.source, kind="source")
+        shipper = evidence.shipper.state
+        away = shipper.failing_since is not None
+        yield Part("store", State.DEGRADED if away else State.OK, shipper.why if away else "")
+        able = evidence.witness.able
+        yield Part("spool", State.OK if able else State.DOWN, "" if able else "the disk is full", kind="vital")
+
+    return ask
+
+
+def ops_listener(settings: Settings, health: Health, metrics: Metrics) -> OpsListener:
+    """The second listener. Raises StartFault when its certificate is no use."""
+    o = settings.ops
+    tls = None
+    if o.tls.cert_file is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            tls.load_cert_chain(o.tls.cert_file, o.tls.key_file)
+        except OSError as error:
+            raise StartFault(f"ops.tls.cert_file {o.tls.cert_file}: {error}") from None
+    token = o.token.get_secret_value() if o.token is not None else None
+    return OpsListener(o.host, o.port, token=token, health=health, render_metrics=metrics.render, tls=tls)

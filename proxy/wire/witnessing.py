@@ -1,0 +1,111 @@
+"""Builds the evidence from settings: spool, store, shipper, memory of tokens, heartbeats, follow-ups."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from proxy.core.credential import Secret
+from proxy.core.exchange import Exchange
+from proxy.core.token import Reading, TokenSource
+from proxy.evidence.activity import Activity
+from proxy.evidence.clerk import Clerk
+from proxy.evidence.fold import Folder
+from proxy.evidence.heartbeat import Heartbeat, Probe
+from proxy.evidence.history import History
+from proxy.evidence.redis_store import RedisStore, StoreError
+from proxy.evidence.reread import Rereader
+from proxy.evidence.shipper import Shipper
+from proxy.evidence.spool import Spool, SpoolError
+from proxy.evidence.surveyor import Surveyor
+from proxy.evidence.witness import Witness
+from proxy.evidence.writes import Keep
+from proxy.settings import Settings
+from proxy.sources.fresh import Fresh
+from proxy.sources.held import Held
+from proxy.tasks import Tasks
+from proxy.wire.state import StartFault
+
+
+def keep_of(settings: Settings) -> Keep:
+    """How long and how much the store keeps."""
+    s = settings.store
+    return Keep(incident_days=s.retention_days, incidents_per_tag=s.incident_cap)
+
+
+class Evidence:
+    """The boxes that bear witness."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: Path,
+        instance: str,
+        store: RedisStore,
+        source: TokenSource,
+        sinks: Sequence[Callable[[Exchange], None]],
+        probe: Probe,
+    ) -> None:
+        e = settings.evidence
+        keep = keep_of(settings)
+        process = f"{instance}.{secrets.token_hex(4)}"
+        try:
+            self.spool = Spool(
+                state / "spool", settings.spool.segment_bytes, settings.spool.total_bytes, instance, fsync=settings.spool.fsync
+            )
+        except SpoolError as error:
+            raise StartFault(f"state_dir: {error}") from None
+        self.witness = Witness(self.spool)
+        self.shipper = Shipper(self.spool, store, keep)
+        self.history = History(store, instance, keep, good_limit=e.history_limit)
+        self.activity = Activity(store, process, instance, keep)
+        self.folder = Folder(window=e.fold_window, flood_tokens=e.flood_threshold, open_limit=e.flood_groups)
+        self.heartbeat = Heartbeat(store, process, probe, lambda: self.activity.requests, self.activity.flush, keep)
+        self.rereader = Rereader(_look(source), source.reread, self.witness.note, SpoolError, delays=e.reread_after)
+        self.surveyor = Surveyor(source.surroundings, self.witness.note, SpoolError)
+        self.clerk = Clerk(self.witness, self.folder, self.history, self.rereader, self.surveyor, (*sinks, self.activity.saw))
+
+    def start(self, tasks: Tasks) -> None:
+        """Start every loop."""
+        _ = tasks.keep(self.shipper.run, "shipper")
+        _ = tasks.keep(self.history.run, "history")
+        _ = tasks.keep(self.heartbeat.run, "heartbeat")
+        _ = tasks.keep(self.clerk.run, "repeats")
+        _ = tasks.keep(self.rereader.run, "rereads")
+        _ = tasks.keep(self.surveyor.run, "surroundings")
+
+    async def flush(self, seconds: float) -> bool:
+        """Bring what is left to the store. False when some of it stays in the spool, for the next start."""
+        self.clerk.write_repeats(time.time())
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.history.flush()
+                await self.heartbeat.flush()
+        return await self.shipper.flush(seconds)
+
+
+def _look(source: TokenSource) -> Callable[[Secret], Awaitable[Reading]]:
+    return source.second_look
+
+
+class RememberedTokens:
+    """The tokens that the road asks for; every row that is read is remembered, for the source may delete it."""
+
+    def __init__(self, fresh: Fresh, clerk: Clerk) -> None:
+        self.held = fresh.held
+        self._fresh = fresh
+        self._clerk = clerk
+
+    async def read(self, secret: Secret) -> Held:
+        """See edge.judge.Tokens."""
+        held = await self._fresh.read(secret)
+        self._clerk.remember(secret.fingerprint, held.reading)
+        return held
+
+    async def second_look(self, secret: Secret) -> Held:
+        """See edge.judge.Tokens."""
+        return await self._fresh.second_look(secret)
