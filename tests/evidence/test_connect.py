@@ -137,16 +137,17 @@ async def test_both_shapes_of_answers(server, spool_root, protocol):
 async def test_cluster(spool_root):
     with contextlib.ExitStack() as stack:
         servers = []
-        for _ in range(3):
-            directory = stack.enter_context(room())
-            one = StoreServer(valkey_binary(), directory, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+        bus = [free_port() for _ in range(3)]  # else it is the port + 10000, which may be none
+        for bus_port in bus:
+            more = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", str(bus_port))
+            one = StoreServer(valkey_binary(), stack.enter_context(room()), *more)
             stack.callback(one.kill)
             one.start()
             servers.append(one)
         for place, one in enumerate(servers):
             first, last = place * 5461, 16383 if place == 2 else place * 5461 + 5460
             assert one.ask(f"CLUSTER ADDSLOTSRANGE {first} {last}\r\n".encode()).startswith(b"+OK")
-            assert one.ask(f"CLUSTER MEET 127.0.0.1 {servers[0].port}\r\n".encode()).startswith(b"+OK")
+            assert one.ask(f"CLUSTER MEET 127.0.0.1 {servers[0].port} {bus[0]}\r\n".encode()).startswith(b"+OK")
         deadline = time.monotonic() + 20
         while not all(
             b"cluster_state:ok" in s.ask(b"CLUSTER INFO\r\n") and b"known_nodes:3" in s.ask(b"CLUSTER INFO\r\n")
