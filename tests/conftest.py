@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.servers.mariadb import MariadbServer, mariadb_server
 from tests.servers.postgres import Installation, PostgresServer, installation
 from tests.servers.valkey import Engine, EngineName, StoreServer, engine
 
@@ -37,6 +38,28 @@ async def database(postgres: PostgresServer) -> AsyncIterator[str]:
     name = await postgres.create_database()
     yield postgres.dsn(name)
     await postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariadbServer]:
+    """A running MariaDB, for tests marked `mariadb`. Do not stop, kill or freeze it: `own_mariadb` is for that."""
+    with mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture
+def own_mariadb() -> Iterator[MariadbServer]:
+    """A running MariaDB for this test alone."""
+    with mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def mariadb_database(mariadb: MariadbServer) -> AsyncIterator[str]:
+    """The DSN of a fresh, empty MariaDB database."""
+    name = await mariadb.create_database()
+    yield mariadb.dsn(name)
+    await mariadb.drop_database(name)
 
 
 @pytest.fixture(scope="session", params=["bundled", pytest.param("debian", marks=pytest.mark.redis_server)])

@@ -9,6 +9,7 @@ import pytest
 import redis.asyncio
 import redis.exceptions
 
+from tests.servers.mariadb import MariadbServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.valkey import StoreServer
 
@@ -88,3 +89,35 @@ async def test_a_store_keeps_its_data_through_kill_and_freeze(own_store: StoreSe
             await client.get("sw:kept")
         own_store.thaw()
         assert await client.get("sw:kept") == b"7"
+
+
+@pytest.mark.mariadb
+@pytest.mark.parametrize("attempt", [1, 2])
+async def test_each_test_gets_an_empty_mariadb_database(mariadb: MariadbServer, mariadb_database: str, attempt: int) -> None:
+    connection = await mariadb.connect(mariadb_database.rpartition("/")[2])
+    async with connection.cursor() as cursor:
+        await cursor.execute("SHOW TABLES")
+        assert await cursor.fetchall() == ()
+        await cursor.execute("CREATE TABLE mine (id bigint)")
+    connection.close()
+
+
+@pytest.mark.mariadb
+async def test_mariadb_keeps_its_data_through_kill_and_freeze(own_mariadb: MariadbServer) -> None:
+    connection = await own_mariadb.connect("mysql")
+    async with connection.cursor() as cursor:
+        await cursor.execute("CREATE TABLE kept (n int) ENGINE=InnoDB")
+        await cursor.execute("INSERT INTO kept VALUES (7)")
+    connection.close()
+    own_mariadb.kill()
+    own_mariadb.start()
+    connection = await own_mariadb.connect("mysql")
+    async with connection.cursor() as cursor:
+        own_mariadb.freeze()
+        asked = asyncio.create_task(cursor.execute("SELECT n FROM kept"))
+        done, _ = await asyncio.wait([asked], timeout=0.2)
+        assert not done
+        own_mariadb.thaw()
+        await asked
+        assert await cursor.fetchall() == ((7,),)
+    connection.close()
