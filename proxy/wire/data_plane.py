@@ -113,6 +113,7 @@ def _road_options(settings: Settings, instance: str, probe_target: bytes) -> Roa
         realm=p.realm,
         base_path=settings.base_path.encode(),
         query_token=p.allow_query_token,
+        form_token=p.allow_form_token,
         explain_refusals=p.explain_refusals,
         retry_body_limit=p.retry_body_limit,
         probe_target=probe_target,
