@@ -33,7 +33,7 @@ lint: $(READY) ## check style, types, layers, spelling, dead code and dependenci
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/codespell proxy tests $(wildcard config deploy docs *.md Makefile pyproject.toml .ci)
+	$(BIN)/codespell proxy $(wildcard config deploy docs *.md Makefile pyproject.toml .ci)
 	$(BIN)/vulture
 	$(BIN)/deptry proxy
 
