@@ -43,6 +43,7 @@ _EVERYTHING_HEAD: Final = """# Every key with its default. Written by `python -m
 
 _SAMPLE_VALUES: Final = {
     "fingerprint_key": "at-least-16-bytes-of-randomness",
+    "digest_key": "at-least-16-bytes-of-randomness",
     "token": "at-least-16-characters",
     "password": "the-password",
     "url": "http://127.0.0.1:3000",

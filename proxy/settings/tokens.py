@@ -56,6 +56,10 @@ class TokenFile(Section):
     kind: Literal["token_file"] = Field(description="Which kind of source this is.")
     name: SourceName = Field(default="token_file", description="Name in logs, metrics and incidents; unique among the sources.")
     path: Path = Field(description="The TOML or JSON file.")
+    digest_key: SecretStr | None = Field(
+        default=None, min_length=16, description='Key of the digests, for a file that says hash = "hmac-sha256".'
+    )
+    digest_key_file: Path | None = Field(default=None, description="File that holds digest_key.")
 
 
 class Owner(Section):

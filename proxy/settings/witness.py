@@ -94,15 +94,19 @@ class Evidence(Section):
         description="A refused token is read again after these seconds: one alive then was replica lag, not the customer.",
     )
     fold_window: float = Field(
-        default=10, ge=0, le=3600, description="Repeats of one token and reason within this time are counted into one incident."
+        default=300,
+        ge=0,
+        le=3600,
+        description="Repeats of one token and reason within this time are counted into one incident.",
     )
     flood_threshold: int = Field(
-        default=50,
+        default=2_000,
         ge=1,
-        description="Unknown tokens from one address range within a minute, after which they are counted as one group.",
+        description="Different unknown tokens from one network (/24 or /48) within a minute, beyond which they are counted as "
+        "one group: far more than a customer mistypes.",
     )
     flood_groups: int = Field(
-        default=10_000, ge=1, description="Groups counted at once: bounds memory under a distributed flood to about 10 MB."
+        default=50_000, ge=1, description="Incidents that repeats are counted into at once: about 600 bytes each, 30 MB."
     )
     heartbeat_every: float = Field(
         default=5,
