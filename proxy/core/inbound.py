@@ -49,9 +49,10 @@ class BadCredential(msgspec.Struct, frozen=True):
     bodiless: bool = False
 
 
-_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-\"$-~\x80-\xff]+) HTTP/([0-9])\.([0-9])")
+_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-\"$-~]+) HTTP/([0-9])\.([0-9])")
+"""A target is visible ASCII without `#` (RFC 3986 section 2): servers refuse or cut what else stands there, each in its way."""
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=\-]+(?::[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?")
-_ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]*)(.*)", re.DOTALL)
+_ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)(.*)", re.DOTALL)
 _METHOD_LIMIT: Final = 32
 _NEVER: Final = frozenset((b"CONNECT", b"TRACE"))
 """CONNECT would tunnel past the verdict, TRACE repeats credentials (RFC 9110 section 9.3.8)."""
