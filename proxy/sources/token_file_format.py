@@ -36,6 +36,9 @@ SIZE_LIMIT: Final = 64 * 1024 * 1024
 FAULTS_LIMIT: Final = 50
 """Faults that are listed; a file that is wrong throughout need not fill the log."""
 
+LIFE_LIMIT: Final = 100 * 366 * 86_400
+"""Seconds: what is meant to live longer lives for ever, without expires_in."""
+
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
 _KEYS: Final = frozenset(
     {"name", "digest", "tenant", "scopes", "created_at", "expires_in", "revoked_at", "application", "owner"}
@@ -70,7 +73,7 @@ def parse(raw: bytes, name: str, mark: Callable[[bytes], str], *, keyed: bool) -
     `mark` makes the short keyed digest of a digest by which a replaced one is noticed.
     """
     table = _table(raw, name)
-    faults = [f"{name}: unknown key {key!r}: only hash and token are known" for key in table.keys() - {"hash", "token"}]
+    faults = [f"{name}: unknown key {key[:32]!r}: only hash and token are known" for key in table.keys() - {"hash", "token"}]
     digest_by = _hash(table.get("hash", "sha256"), name, faults, keyed=keyed)
     entries = table.get("token", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -102,8 +105,8 @@ def _table(raw: bytes, name: str) -> dict[str, Any]:
         raise TokenFileError((f"{name}: is no TOML {place[0] if place else ''}".rstrip(),)) from None
     except UnicodeDecodeError as error:
         raise TokenFileError((f"{name}: is no UTF-8 at byte {error.start}",)) from None
-    except RecursionError:
-        raise TokenFileError((f"{name}: is nested too deeply",)) from None
+    except (RecursionError, ValueError):  # ValueError: a number of thousands of digits
+        raise TokenFileError((f"{name}: is nested too deeply, or holds a number that nobody means",)) from None
     if not isinstance(table, dict):
         raise TokenFileError((f"{name}: must be an object with the key token",))
     return table
@@ -121,11 +124,12 @@ def _hash(value: object, name: str, faults: list[str], *, keyed: bool) -> Hash:
 
 def _entry_faults(entry: dict[str, Any], names: set[str], tokens: Mapping[bytes, Known]) -> Iterator[str]:
     for key in sorted(entry.keys() - _KEYS):
-        yield "token: never write tokens here, only their digest" if key == "token" else f"{key}: is no known key"
+        yield "token: never write tokens here, only their digest" if key == "token" else f"{key[:32]!r}: is no known key"
     for key in ("name", "tenant"):
         if not isinstance(entry.get(key), str) or not entry[key]:
             yield f"{key}: is required, a text"
-    if entry.get("name") in names:
+    name = entry.get("name")
+    if isinstance(name, str) and name in names:
         yield "name: is used twice"
     digest = entry.get("digest")
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
@@ -141,8 +145,8 @@ def _time_faults(entry: dict[str, Any]) -> Iterator[str]:
         if (key in entry or key == "created_at") and _instant(entry.get(key)) is None:
             yield f"{key}: must be a date-time with offset, like 2026-05-03T10:00:00Z"
     expires_in = entry.get("expires_in", 0)
-    if isinstance(expires_in, bool) or not isinstance(expires_in, int):
-        yield "expires_in: must be whole seconds"
+    if isinstance(expires_in, bool) or not isinstance(expires_in, int) or abs(expires_in) > LIFE_LIMIT:
+        yield "expires_in: must be whole seconds, at most 100 years of them"
 
 
 def _detail_faults(entry: dict[str, Any]) -> Iterator[str]:

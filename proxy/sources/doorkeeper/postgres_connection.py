@@ -175,7 +175,7 @@ def connect_trouble(error: BaseException) -> Trouble:
         return Trouble("starting", "the database is starting up or shutting down")
     if isinstance(error, asyncpg.TooManyConnectionsError):
         return Trouble("overload", "the database has no connection to spare")
-    if isinstance(error, asyncpg.ClientConfigurationError):
+    if isinstance(error, (asyncpg.ClientConfigurationError, ValueError)):
         return Trouble("error", "the DSN cannot be understood")  # the message might quote it
     return Trouble("refused", _named(error, speak=isinstance(error, asyncpg.PostgresError)))
 

@@ -189,9 +189,9 @@ class Statements:
         tokens = self.shape.tokens
         whole = tokens.small or tokens.indexed("revoked_at")
         column = tokens.columns["revoked_at"].type
-        to = "to_timestamp({})" if column.endswith("with time zone") else "to_timestamp({}) AT TIME ZONE 'UTC'"
-        start = to.format("floor($4::float8 * 1000) / 1000 - 0.0000005")
-        end = to.format("floor($4::float8 * 1000) / 1000 + 0.0009995")
+        instant = "to_timestamp($4::float8)" + ("" if column.endswith("with time zone") else " AT TIME ZONE 'UTC'")
+        start = f"date_trunc('milliseconds', {instant})"
+        end = f"{start} + interval '1 millisecond'"
         me = f"$1::text::{tokens.columns['id'].type}"
         typed = "($2::text IS NULL OR true) AND ($3::text IS NULL OR true)"
         where = f"{typed} AND t.revoked_at >= {start} AND t.revoked_at < {end} AND t.id <> {me}"
