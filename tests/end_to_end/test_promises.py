@@ -1,0 +1,145 @@
+"""The promises of the design, on the wired program: nothing lost, nothing leaked, our own trouble never a 401."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pathlib
+import re
+
+import redis
+from aiohttp import web
+
+from tests.end_to_end.conftest import GOOD
+from tests.end_to_end.running import get, until
+from tests.servers.valkey import StoreServer
+
+PLANTED = "PLANTED-9f3kd02mcmq8sj2la0-token-nobody-may-write"
+
+
+async def test_a_good_token_reaches_the_backend_and_a_bad_one_does_not(deploy, backend):
+    proxy = deploy(backend)
+    proxy.start()
+    status, _, body = await get(f"{proxy.data}/scim/v2/Users?startIndex=1&count=2", GOOD)
+    assert (200, 0) == (status, json.loads(body)["totalResults"])
+    status, headers, body = await get(f"{proxy.data}/scim/v2/Users", "not-a-token-that-anybody-issued")
+    error = json.loads(body)
+    assert (401, "401", ["urn:ietf:params:scim:api:messages:2.0:Error"]) == (status, error["status"], error["schemas"])
+    assert headers["X-Incident-Id"] in error["detail"]
+    assert 'Bearer realm="SCIM", error="invalid_token"' in headers["WWW-Authenticate"]
+    assert proxy.stop() == 0
+
+
+async def test_kill_9_right_after_a_401_loses_nothing(deploy, backend):
+    proxy = deploy(backend)
+    proxy.start()
+    _, headers, _ = await get(f"{proxy.data}/scim/v2/Users", "gone")
+    proxy.kill()
+    incident = headers["X-Incident-Id"]
+    assert proxy.shown(incident) is not None, "the record lies in the spool"
+    proxy.start()
+    until(lambda: proxy.shown(incident))
+    until(lambda: incident.encode() in proxy.command("incidents", "list", "--json").stdout)
+
+
+async def test_a_thousand_refusals_without_redis_are_a_thousand_incidents_once(deploy, backend, own_store: StoreServer):
+    proxy = deploy(backend, more=f'[store]\nurl = "{own_store.url}"')
+    proxy.start()
+    own_store.stop()
+    ids: list[str] = []
+
+    async def refused(number: int) -> None:
+        status, headers, _ = await get(f"{proxy.data}/scim/v2/Users", f"guess-{number}")
+        assert status == 401
+        ids.append(headers["X-Incident-Id"])
+
+    for start in range(0, 1000, 50):
+        await asyncio.gather(*(refused(n) for n in range(start, start + 50)))
+    assert len(set(ids)) == 1000
+    own_store.start()
+    client = redis.Redis.from_url(own_store.url)
+
+    def stored() -> list[bytes]:
+        return [
+            entry[1][b"d"]
+            for key in client.scan_iter("sw:*:inc")
+            if client.type(key) == b"stream"
+            for entry in client.xrange(key)
+        ]
+
+    until(lambda: len(stored()) >= 1000)
+    found = [json.loads(entry)["id"] for entry in stored()]
+    assert sorted(found) == sorted(ids)
+    client.close()
+
+
+async def test_a_planted_token_stands_nowhere(deploy, scripted):
+    url, script = scripted
+    from aiohttp import web
+
+    script.append(
+        lambda _: web.Response(
+            status=401, text=f"no such token: {PLANTED}", headers={"WWW-Authenticate": f"Bearer x={PLANTED}"}
+        )
+    )
+    proxy = deploy(url, more='[policy]\nmode = "observe"')
+    proxy.start()
+    target = f"{proxy.data}/scim/v2/{PLANTED}/Users?filter={PLANTED}&{PLANTED}=1"
+    incidents = []
+    for headers in (
+        {"Authorization": f"Bearer {PLANTED}", "User-Agent": f"agent {PLANTED}"},
+        {"Authorization": f"Bearer  {PLANTED}"},
+        {"Authorization": f"Bearer Bearer {PLANTED}"},
+        {"Authorization": PLANTED},
+        {"Authorization": f'Bearer "{PLANTED}"'},
+        {"Authorization": f"Basic {PLANTED}", "X-Request-Id": PLANTED, "traceparent": PLANTED},
+    ):
+        status, answer, _ = await get(target.replace(PLANTED, "x") if "Basic" in str(headers) else target, headers=headers)
+        assert status == 401
+        incidents.append(answer["X-Incident-Id"])
+    _, _, metrics = await get(f"{proxy.ops}/metrics")
+    assert PLANTED.encode() not in metrics
+    shown = [proxy.shown(incident) for incident in incidents]
+    assert all(shown)
+    assert PLANTED not in json.dumps(shown)
+    for incident in incidents:
+        assert PLANTED.encode() not in proxy.command("explain", incident).stdout
+    assert proxy.stop() == 0
+    written = [path for path in proxy.directory.rglob("*") if path.is_file() and path.name != "proxy.toml"]
+    assert {"proxy.log"} <= {path.name for path in written}
+    assert [] == [str(path) for path in written if PLANTED.encode() in path.read_bytes()]
+
+
+async def test_the_log_has_one_line_per_exchange(deploy, backend):
+    proxy = deploy(backend)
+    proxy.start()
+    for token in (GOOD, "bad", None):
+        await get(f"{proxy.data}/scim/v2/Users?filter=userName%20eq%20%22ada%22", token)
+    until(lambda: len([line for line in proxy.lines() if line["event"] == "exchange"]) == 3)
+    good, bad, missing = [line for line in proxy.lines() if line["event"] == "exchange"]
+    assert ("acme", "Users.list", 200, "active", "backend") == tuple(
+        good[key] for key in ("tenant", "operation", "status", "reason", "answered_by")
+    )
+    assert "/scim/v2/Users?filter" == good["target"]
+    assert ("unknown", 401, "proxy") == (bad["reason"], bad["status"], bad["answered_by"])
+    assert re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{26}", bad["incident"])
+    assert ("missing_credential", "missing") == (missing["reason"], missing["credential"])
+
+
+async def test_the_database_down_at_start_is_a_503_and_heals(deploy, backend, own_postgres, tmp_path: pathlib.Path):
+    own_postgres.stop()
+    proxy = deploy(backend, f'[source]\nkind = "doorkeeper_postgres"\ndsn = "{own_postgres.dsn(tcp=True)}"')
+    proxy.start()
+    status, headers, body = await get(f"{proxy.data}/scim/v2/Users", "whatever")
+    assert (503, True) == (status, "Retry-After" in headers)
+    assert b"source_unavailable" in body
+    assert (503, b"not_ready\n") == ((ready := await get(f"{proxy.ops}/readyz"))[0], ready[2])
+
+
+async def test_the_backend_down_is_a_502_with_a_scim_body(deploy):
+    proxy = deploy("http://127.0.0.1:1")
+    proxy.start()
+    status, _, body = await get(f"{proxy.data}/scim/v2/Users", GOOD)
+    assert (502, "502") == (status, json.loads(body)["status"])
+    status, _, _ = await get(f"{proxy.ops}/livez")
+    assert status == 200
