@@ -74,7 +74,7 @@ def _state_dir(settings: Settings) -> tuple[Finding, ...]:
     folder = settings.state_dir
     if not folder.exists():
         parent = next(p for p in folder.absolute().parents if p.exists())
-        if os.access(parent, os.W_OK | os.X_OK):
+        if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
             return (_ok(f"{folder} does not exist yet; it will be made in {parent}"),)
         return (_fault(f"{folder} does not exist and cannot be made in {parent}", "make it, owned by the proxy's user"),)
     found = [*_writable(folder), *_room(folder)]
@@ -209,8 +209,8 @@ def store_findings(info: dict[str, str]) -> tuple[Finding, ...]:
         found.append(_ok("keeps an append-only file"))
     elif info.get("rdb_last_save_time", "0") != "0" and info.get("rdb_last_bgsave_status") == "ok":
         found.append(_warning("has snapshots only: a crash loses what came after the last one", "set appendonly yes"))
-    if info.get("maxmemory_policy", "").startswith("allkeys"):
-        found.append(_warning(f"evicts any key when full ({info['maxmemory_policy']})", "set maxmemory-policy volatile-ttl"))
+    if info.get("maxmemory_policy", "noeviction") != "noeviction":
+        found.append(_warning(f"evicts evidence when full ({info['maxmemory_policy']})", "set maxmemory-policy noeviction"))
     return tuple(found)
 
 

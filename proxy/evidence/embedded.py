@@ -33,7 +33,7 @@ OLDEST: Final = (6, 2, 0)
 """XADD with MINID, which bounds every stream, came with Redis 6.2."""
 
 MAXMEMORY: Final = "256mb"
-"""About 250 000 incidents, and small beside the machine of any database. What has an expiry goes first when it is full."""
+"""About 250 000 incidents, and small beside the machine of any database. Nothing is evicted silently when it is full."""
 
 MAXCLIENTS: Final = 512
 """Connections of all workers and command lines: far above their pools, far below the usual limit of 1024 files."""
@@ -468,7 +468,7 @@ def _config(directory: pathlib.Path, socket_path: pathlib.Path) -> str:
             "timeout 0",
             f"maxclients {MAXCLIENTS}",
             f"maxmemory {MAXMEMORY}",
-            "maxmemory-policy volatile-ttl",
+            "maxmemory-policy noeviction",
             'save ""',
             "appendonly yes",
             "appendfsync everysec",
