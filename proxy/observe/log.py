@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from collections.abc import MutableMapping
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -96,6 +96,7 @@ def render(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> bytes
 def configure(sink: Sink, level: str = "info") -> None:
     """Send the program's events, and what libraries give to `logging`, to the sink as JSON lines. Call once."""
     number = logging.getLevelNamesMapping()[level.upper()]
+    file: Any = sink  # write and flush are all that is asked of it
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -106,17 +107,17 @@ def configure(sink: Sink, level: str = "info") -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", sink)),
+        logger_factory=structlog.BytesLoggerFactory(file),
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
-    for handler in [handler for handler in root.handlers if isinstance(handler, _Bridge)]:
+    for handler in [handler for handler in root.handlers if isinstance(handler, Bridge)]:
         root.removeHandler(handler)
-    root.addHandler(_Bridge())
+    root.addHandler(Bridge())
     root.setLevel(max(number, logging.WARNING))
 
 
-class _Bridge(logging.Handler):
+class Bridge(logging.Handler):
     """Turns a record of the standard library's logging (aiohttp, asyncio, redis) into an event."""
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -19,7 +19,7 @@ TEXT_LIMIT: Final = 16_384
 """Characters of one value that are kept: a traceback fits."""
 
 _SENSITIVE: Final = re.compile(
-    r"token|authorization|secret|passw|dsn|cookie|credential|api_?key|private_?key|bearer|signature", re.IGNORECASE
+    r"token|authorization|secret|passw|dsn|cookie|credential|api[-_]?key|private[-_]?key|bearer|signature", re.IGNORECASE
 )
 _HARMLESS: Final = re.compile(r"fingerprint|_file$|_length$|_count$|_limit$", re.IGNORECASE)
 _IN_TEXT: Final = (

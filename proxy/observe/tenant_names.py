@@ -20,7 +20,7 @@ class TenantNames:
     """The configured tenants and the first ones seen, up to a limit; all others are `_other`."""
 
     def __init__(self, configured: Iterable[str], limit: int, overflow: Count, *, enabled: bool = True) -> None:
-        self._names = {name: name[:NAME_LIMIT] for name in configured} if enabled else {}
+        self._names = {name: _printable(name) for name in configured} if enabled else {}
         self._room = max(0, limit - len(self._names)) if enabled else 0
         self._names |= {name: name for name in NOT_TENANTS} if enabled else {}
         self._overflow = overflow
@@ -37,8 +37,13 @@ class TenantNames:
             self._overflow.value += 1
             return OTHER
         self._room -= 1
-        return self._names.setdefault(tenant, tenant[:NAME_LIMIT])
+        return self._names.setdefault(tenant, _printable(tenant))
 
     def known(self, tenant: str) -> str:
         """Return the label value without giving a name to a tenant that has none."""
         return self._names.get(tenant, tenant if tenant in (ALL, OTHER) else OTHER if self._enabled else ALL)
+
+
+def _printable(tenant: str) -> str:
+    """Return what a scrape can encode: a lone surrogate in one name must not cost all metrics."""
+    return tenant[:NAME_LIMIT].encode("utf-8", "replace").decode()

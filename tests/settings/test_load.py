@@ -172,7 +172,7 @@ def test_all_faults_at_once_with_their_lines(file):
 @pytest.mark.parametrize(
     "line, fix",
     [
-        ("[upstreem]", "Did you mean upstream?"),
+        ("[listenn]", "Did you mean listen?"),
         ("[listen]\nprot = 1", "Did you mean port?"),
         ("[policy]\nmode = 'observ'", "Did you mean observe?"),
         ("[listen]\nzzz = 1", "Remove it; known here: backlog, body_read_timeout"),
@@ -249,7 +249,7 @@ password = "{PLANTED}"
     def test_do_not_print_in_faults(self, file):
         faults = faults_of(
             file,
-            self.TEXT.replace("redis://", "radis://").replace("[[more]]", f'[[more]]\ndsn = "{PLANTED}"'),
+            self.TEXT.replace("redis://", "rediz://").replace("[[more]]", f'[[more]]\ndsn = "{PLANTED}"'),
             {"SCIM_WITNESS_LISTEN__PORT": PLANTED, "SCIM_WITNESS_OPS__TOKEN_FIEL": PLANTED},
         )
         assert len(faults) >= 4
