@@ -174,8 +174,10 @@ def extract_urlencoded(encoded: bytes, place: str, fingerprinter: Fingerprinter)
     return _extract_parameters(pairs, place, fingerprinter)
 
 
-def extract_json(body: bytes, fingerprinter: Fingerprinter) -> Credential:
-    """Read a token out of a JSON object; what is no object, or no JSON, holds none."""
+def extract_form(body: bytes, fingerprinter: Fingerprinter, *, json: bool) -> Credential:
+    """Read a token out of a form, or out of a JSON object; what is no object, or no JSON, holds none."""
+    if not json:
+        return extract_urlencoded(body, "form", fingerprinter)
     try:
         members = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

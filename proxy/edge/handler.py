@@ -18,7 +18,7 @@ from proxy.core.credential import (
     Missing,
     Secret,
     extract,
-    extract_json,
+    extract_form,
     extract_urlencoded,
     gives_way,
 )
@@ -31,7 +31,7 @@ from proxy.core.policy import Mode, OnDisagreement, Policy
 from proxy.core.scim import Operation, classify
 from proxy.core.verdict import Allow, Deny, Reason, Unable
 from proxy.edge import answers
-from proxy.edge.body_flow import gather
+from proxy.edge.body_flow import GATHER_LIMIT, gather
 from proxy.edge.client_connection import ClientConnection
 from proxy.edge.faults import ExchangeError, FaultKind
 from proxy.edge.forward import NO_ANSWER, Forwarder, Sending
@@ -158,11 +158,9 @@ class Handler:
         if gives_way(credential) and self._options.form_token and client.body is not None:
             content_type = value_of(request.fields, b"content-type").partition(b";")[0].strip(b" \t").lower()
             if content_type in (FORM, JSON):
-                passage.gathered = await gather(client, request)
-                if client.body.done and content_type == FORM:
-                    found = extract_urlencoded(passage.gathered, "form", self._fingerprinter)
-                elif client.body.done:
-                    found = extract_json(passage.gathered, self._fingerprinter)
+                body = passage.gathered = await gather(client, request)
+                if client.body.done and len(body) <= GATHER_LIMIT:
+                    found = extract_form(body, self._fingerprinter, json=content_type == JSON)
         if gives_way(credential) and self._options.query_token and isinstance(found, Missing):
             found = extract_urlencoded(request.target.partition(b"?")[2], "query", self._fingerprinter)
         return credential if isinstance(found, Missing) else found

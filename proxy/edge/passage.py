@@ -176,7 +176,8 @@ class Passage:
     def _secrets(self) -> Sequence[bytes]:
         credential = self.credential
         if isinstance(credential, Bearer):
-            return (credential.secret.reveal(),)
+            token = credential.secret.reveal()
+            return (token, *_WORDS_WORTH_MASKING.findall(token)) if b"," in token else (token,)
         if isinstance(credential, Malformed):
             return _WORDS_WORTH_MASKING.findall(credential.presented.reveal())
         if isinstance(credential, Several) and self.request is not None:
