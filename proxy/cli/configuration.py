@@ -33,6 +33,8 @@ def settings_from(path: Path | None) -> Settings:
         return load(located(path), environment())
     except SettingsFault as fault:
         say_faults(fault)
+        if located(path) is None:
+            screen.say(f"No --config, no $SCIM_WITNESS_CONFIG and no {DEFAULT} here: only the environment was read.")
         raise typer.Exit(int(screen.Status.USAGE)) from None
 
 

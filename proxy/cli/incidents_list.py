@@ -11,7 +11,7 @@ import typer
 
 from proxy.cli import screen, times
 from proxy.cli.configuration import ConfigOption, JsonOption, settings_from
-from proxy.cli.reading import ask, now, store_fix
+from proxy.cli.reading import ask, now, store_fix, store_trouble
 from proxy.cli.screen import Status
 from proxy.core.incident import Incident
 from proxy.evidence.reader import EvidenceReader, Page
@@ -42,7 +42,8 @@ def list_incidents(
     start = _instant(since)
     found = ask(settings, lambda reader: _collect(reader, tenant, _fingerprint(token), start, before, limit))
     if found.store_error:
-        screen.say(f"The store cannot be reached ({found.store_error}): only what lies in the spool is shown.", "yellow")
+        why = store_trouble(settings, found.store_error)
+        screen.say(f"The store cannot be reached ({why}): only what lies in the spool is shown.", "yellow")
         screen.say(f"  {store_fix(settings)}")
     if as_json:
         screen.as_json({"incidents": found.incidents, "next": found.before, "store_error": found.store_error})
@@ -74,7 +75,8 @@ def stats(
     start = _instant(since)
     found = ask(settings, lambda reader: _collect(reader, tenant, None, start, None, COUNTED))
     if found.store_error:
-        screen.stop(f"the store cannot be reached ({found.store_error})", store_fix(settings), Status.STORE)
+        why = store_trouble(settings, found.store_error)
+        screen.stop(f"the store cannot be reached: {why}", store_fix(settings), Status.STORE)
     counts = {
         "reason": collections.Counter(i.reason for i in found.incidents),
         "tenant": collections.Counter(i.tenant for i in found.incidents),

@@ -8,7 +8,7 @@ import typer
 
 from proxy.cli import screen
 from proxy.cli.configuration import ConfigOption, JsonOption, settings_from
-from proxy.cli.reading import store_fix
+from proxy.cli.reading import store_fix, store_trouble
 from proxy.cli.screen import Status
 from proxy.evidence.redis_store import StoreError
 from proxy.evidence.verify import Verified, chains, verify
@@ -22,7 +22,7 @@ def verify_records(config: ConfigOption = None, as_json: JsonOption = False) -> 
     try:
         found = asyncio.run(_verify(settings))
     except StoreError as error:
-        screen.stop(f"the store cannot be reached ({error})", store_fix(settings), Status.STORE)
+        screen.stop(f"the store cannot be reached: {store_trouble(settings, error)}", store_fix(settings), Status.STORE)
     if as_json:
         screen.as_json(found)
     else:

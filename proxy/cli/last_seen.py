@@ -42,7 +42,7 @@ def last_seen(
 
 
 async def _of(reader: EvidenceReader, tenant: str | None) -> Seen:
-    names = [tenant] if tenant is not None else list(await reader.tenants())
+    names = [tenant] if tenant is not None else [name for name in await reader.tenants() if not name.startswith("_")]
     found = list(zip(names, await asyncio.gather(*(reader.last_request(name) for name in names)), strict=True))
     return sorted(found, key=lambda pair: (pair[1].at if pair[1] else 0.0, pair[0]))
 

@@ -16,6 +16,7 @@ from proxy.evidence.reader import PREFIX_LENGTH, EvidenceReader
 from proxy.evidence.redis_store import StoreError
 from proxy.settings import Settings
 from proxy.wire import open_reader
+from proxy.wire.store import url_of
 
 T = TypeVar("T")
 
@@ -32,7 +33,14 @@ def ask(settings: Settings, question: Callable[[EvidenceReader], Awaitable[T]]) 
     try:
         return asyncio.run(answer())
     except StoreError as error:
-        screen.stop(f"the store cannot be reached ({error})", store_fix(settings), Status.STORE)
+        screen.stop(f"the store cannot be reached: {store_trouble(settings, error)}", store_fix(settings), Status.STORE)
+
+
+def store_trouble(settings: Settings, why: StoreError | str) -> str:
+    """Why the store does not answer, in words."""
+    if settings.store.url is None and url_of(settings) is None:
+        return "the embedded store does not run"
+    return str(why).removeprefix("store ")
 
 
 def store_fix(settings: Settings) -> str:
@@ -54,7 +62,7 @@ async def find(reader: EvidenceReader, wanted: str) -> Incident:
         incident = await reader.incident(text)
     except ValueError:
         screen.stop(
-            f"{wanted!r} is no incident id",
+            "that is no incident id",
             f"It has {ID_LENGTH} characters, digits and letters without ILOU; its first {PREFIX_LENGTH} or more will do too",
             Status.USAGE,
         )
@@ -68,11 +76,13 @@ async def find(reader: EvidenceReader, wanted: str) -> Incident:
 
 
 async def _completed(reader: EvidenceReader, prefix: str) -> str:
+    if len(prefix) > ID_LENGTH:
+        raise ValueError("too long")
     found = await reader.find_incidents(prefix)
     if not found:
-        screen.stop(f"no incident id begins with {prefix}", "scim-witness incidents list", Status.NOT_FOUND)
+        screen.stop("no incident id begins with that", "scim-witness incidents list", Status.NOT_FOUND)
     if len(found) > 1:
-        screen.stop(f"{len(found)} incident ids begin with {prefix}", "Give more of it: " + " ".join(found[:5]), Status.USAGE)
+        screen.stop(f"{len(found)} incident ids begin with that", "Give more of it: " + " ".join(found[:5]), Status.USAGE)
     return found[0]
 
 
@@ -85,7 +95,7 @@ async def gather(reader: EvidenceReader, incident: Incident, settings: Settings)
         if incident.fingerprint:
             history = await reader.history(incident.fingerprint)
     except StoreError as error:
-        screen.say(f"The store cannot be reached ({error}): this is what lies in the spool.", "yellow")
+        screen.say(f"The store cannot be reached ({store_trouble(settings, error)}): this is what lies in the spool.", "yellow")
     return Evidence(incident=incident, notes=notes, history=history, required_scopes=_required(incident, settings))
 
 

@@ -83,7 +83,7 @@ def facts(pairs: Iterable[tuple[str, object]], indent: str = "") -> None:
 
 def as_json(value: Any, *, pretty: bool = True) -> None:
     """Write a value as JSON. `pretty=False`: one line, for streams of records."""
-    raw = msgspec.json.encode(value, order="deterministic" if isinstance(value, dict) else None)
+    raw = msgspec.json.encode(value)
     text = (msgspec.json.format(raw) if pretty else raw).decode()
     sys.stdout.write(text.translate(_JSON_CONTROLS) + "\n")
     sys.stdout.flush()

@@ -1,0 +1,102 @@
+"""Doctor finds what is wrong with each part and says what to do; one part's trouble does not hide another's."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from aiohttp import web
+
+from proxy.cli import doctor_checks
+from proxy.cli.doctor_checks import examine, store_findings
+from proxy.core.finding import Level
+from proxy.settings import load
+
+
+@pytest.fixture
+def settings(tmp_path):
+    def build(**changes):
+        (tmp_path / "tokens.toml").touch()
+        file = tmp_path / "proxy.toml"
+        listen, url = changes.get("listen", 0), changes.get("url", "http://127.0.0.1:1")
+        store = f'[store]\nurl = "{changes["store"]}"\n' if "store" in changes else ""
+        file.write_text(
+            f'state_dir = "{changes.get("state", tmp_path / "state")}"\n[listen]\nport = {listen}\n[ops]\nport = 0\n'
+            f'[upstream]\nurl = "{url}"\n[source]\nkind = "token_file"\npath = "tokens.toml"\n{store}'
+        )
+        return load(file, {})
+
+    return build
+
+
+async def findings(settings):
+    return {group.part: group.findings for group in await examine(settings)}
+
+
+async def test_all_is_well(settings, aiohttp_server, valkey_url):
+    async def config(_request):
+        return web.json_response({})
+
+    app = web.Application()
+    app.router.add_get("/ServiceProviderConfig", config)
+    server = await aiohttp_server(app)
+    found = await findings(settings(url=f"http://127.0.0.1:{server.port}", store=valkey_url))
+    assert [Level.OK] == list({finding.level for part, all_of in found.items() if part != "Store" for finding in all_of})
+    assert found["Store"][0].what.startswith("answers in")
+    assert Level.FAULT not in {finding.level for finding in found["Store"]}
+
+
+async def test_nothing_is_well_and_each_part_says_so(settings, unused_tcp_port, tmp_path):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        found = await findings(
+            settings(
+                url=f"http://127.0.0.1:{unused_tcp_port}",
+                store=f"redis://127.0.0.1:{unused_tcp_port}",
+                listen=port,
+                state=tmp_path / "tokens.toml" / "state",
+            )
+        )
+    for part, words in {
+        "State directory": "cannot be made",
+        "Listeners": "cannot be taken",
+        "Backend": "cannot be reached",
+        "Store": "does not answer",
+    }.items():
+        faults = [finding for finding in found[part] if finding.level is Level.FAULT]
+        assert len(faults) == 1, part
+        assert words in faults[0].what
+        assert faults[0].fix
+
+
+async def test_a_folder_open_to_others_is_warned_of(settings, tmp_path):
+    (tmp_path / "state").mkdir(mode=0o755)
+    found = await findings(settings())
+    assert f"chmod 700 {tmp_path / 'state'}" in [finding.fix for finding in found["State directory"]]
+
+
+async def test_a_full_disk_is_warned_of(settings, tmp_path, monkeypatch):
+    (tmp_path / "state").mkdir(mode=0o700)
+    monkeypatch.setattr(doctor_checks, "FREE_BYTES", 1 << 80)
+    found = await findings(settings())
+    assert Level.WARNING in {finding.level for finding in found["State directory"]}
+
+
+@pytest.mark.parametrize(
+    "levels, info",
+    [
+        ([Level.OK, Level.OK], {"valkey_version": "9.1.2", "redis_version": "7.2.4", "aof_enabled": "1"}),
+        ([Level.OK, Level.OK], {"redis_version": "6.2.0", "aof_enabled": "1"}),
+        ([Level.FAULT, Level.OK], {"redis_version": "6.0.16", "aof_enabled": "1"}),
+        ([Level.FAULT, Level.OK], {"aof_enabled": "1"}),
+        ([Level.OK, Level.WARNING], {"redis_version": "7.0.0", "rdb_last_save_time": "1", "rdb_last_bgsave_status": "ok"}),
+        (
+            [Level.OK, Level.OK, Level.WARNING],
+            {"redis_version": "7.0", "aof_enabled": "1", "maxmemory_policy": "allkeys-lru"},
+        ),
+    ],
+)
+def test_store_findings(levels, info):
+    assert levels == [finding.level for finding in store_findings(info)]
