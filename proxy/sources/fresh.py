@@ -22,7 +22,7 @@ from proxy.sources.held import Held
 from proxy.tasks import Tasks
 
 CHUNK: Final = 10_000
-"""Tokens in one re-read: a query of about 10 ms, so that a look-up that comes in between hardly waits."""
+"""Tokens in one re-read: tens of milliseconds of ours and of the database's, in which nobody else need wait for long."""
 
 FORMER_LIMIT: Final = 10_000
 """Rows remembered whose secret was replaced in place, until the secret is read again and the change is told."""
@@ -203,8 +203,9 @@ class Fresh:
             self._source_state = reading.state.why
             return held
         self._source_state = "ok"
-        if not confirmed and (newer := self._known.get(fingerprint)) is not None and self._is_young(newer):
-            return newer  # a second look came first, and a replica must not overrule it
+        newer = self._known.get(fingerprint)
+        if newer is not None and (newer.mono > asked or (not confirmed and self._is_young(newer))):
+            return newer  # it was asked for later; or by a second look, which a replica must not overrule
         self._former.pop(fingerprint, None)
         if isinstance(reading.state, Known) or fingerprint in self._known:
             self._negative.pop(fingerprint, None)

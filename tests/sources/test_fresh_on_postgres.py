@@ -71,4 +71,4 @@ async def test_a_token_in_use_causes_no_query_but_the_batch(postgres_installatio
                 assert held is not None
                 assert isinstance(held.state, Known)
         assert log().count("sw_token.token = ANY") == look_ups
-        assert log().count("FROM unnest($1::int8[], $2::text[])") == 3
+        assert log().count("FROM unnest($1::int8[], $2::xid[]") == 3

@@ -12,7 +12,7 @@ import msgspec
 
 from proxy.core.finding import Finding
 from proxy.core.token import Known, Sibling
-from proxy.sources.doorkeeper.rows import Row
+from proxy.sources.doorkeeper.rows import Row, Version
 
 
 class Trouble(Exception):  # noqa: N818 - it is not an error of the caller's, and becomes a value at once
@@ -62,8 +62,8 @@ class Database(Protocol):
     async def by_forms(self, forms: Sequence[str]) -> Answer:
         """Rows whose stored token is one of `forms`. Calls made at the same time share a query."""
 
-    async def by_keys(self, keys: Sequence[int | str], versions: Sequence[str | None]) -> Answer:
-        """Of the rows with these primary keys those that are gone or whose version is another."""
+    async def by_keys(self, keys: Sequence[int | str], versions: Sequence[Version | None]) -> Answer:
+        """Of the rows with these primary keys those that are gone or whose version is another (None: whatever it is)."""
 
     async def kin(self, known: Known) -> Kin:
         """The siblings of a row."""

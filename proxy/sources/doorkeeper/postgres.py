@@ -17,7 +17,7 @@ from proxy.sources.doorkeeper.options import Options
 from proxy.sources.doorkeeper.postgres_connection import Lane, SchemaChanged, Target
 from proxy.sources.doorkeeper.postgres_schema import INSPECT, Shape, names, shape_from
 from proxy.sources.doorkeeper.postgres_sql import Statements
-from proxy.sources.doorkeeper.rows import Row, instant
+from proxy.sources.doorkeeper.rows import Row, Version, instant
 from proxy.sources.doorkeeper.source import Doorkeeper
 from proxy.tasks import Tasks
 
@@ -27,6 +27,9 @@ One that vanished is noticed at once, by the query that fails."""
 
 AROUND_LIMIT: Final = 50
 """Diagnoses that may wait for the one connection they share; beyond, an incident goes without its surroundings."""
+
+_NO_VERSION: Final = (None, None, None)
+_VERSION: Final = 16  # where the three version columns begin in a record: behind the clock and the facts of a Row
 
 Choose = Callable[[Statements], str]
 
@@ -57,9 +60,10 @@ class Postgres:
                 raise Trouble("starting", "no connection to the database yet") from None
             raise Trouble("timeout", "the database did not answer in time") from None
 
-    async def by_keys(self, keys: Sequence[int | str], versions: Sequence[str | None]) -> Answer:
+    async def by_keys(self, keys: Sequence[int | str], versions: Sequence[Version | None]) -> Answer:
         """See Database. Without versions (a view, column grants, a vendor's own query) every row comes back."""
-        records = await self._ask(self._refresh, lambda statements: statements.by_keys, list(keys), list(versions))
+        columns = zip(*(version or _NO_VERSION for version in versions), strict=True)
+        records = await self._ask(self._refresh, lambda statements: statements.by_keys, list(keys), *map(list, columns))
         return self._answer(records)
 
     async def kin(self, known: Known) -> Kin:
@@ -152,8 +156,13 @@ class Postgres:
     def _answer(self, records: Sequence[Any]) -> Answer:
         read_at = self._wall()
         # a row's key is never NULL: the one record without it carries only the clock
-        rows = [Row(*record[1:]) for record in records if record[1] is not None]
+        rows = [Row(*record[1:_VERSION], version=_version(record)) for record in records if record[1] is not None]
         return Answer(rows, records[0][0], read_at, {row.token: row for row in rows if row.id is not None})
+
+
+def _version(record: Sequence[Any]) -> Version | None:
+    token, application, owner = record[_VERSION:]
+    return None if token is None else (token, application, owner)
 
 
 def _sibling(record: Iterable[Any]) -> Sibling:

@@ -23,9 +23,13 @@ MARK_HEX_DIGITS: Final = 16
 _WHITE: Final = re.compile(r"[ \t\n\v\f\r]+")
 
 
+Version = tuple[int | None, int | None, int | None]
+"""Something that changes with each of the rows behind ours: of the token, the application and the owner."""
+
+
 class Row(msgspec.Struct, frozen=True, array_like=True):
     """`asked` is the key that a re-read asked for; all else is None when there is no such row. `owner_found` is None when no
-    owner table is configured, `refreshable` when its column cannot be read. `version` changes whenever the row does."""
+    owner table is configured, `refreshable` when its column cannot be read. `version` is None where a dialect cannot tell."""
 
     asked: int | str
     id: int | str | None
@@ -42,7 +46,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     tenant: str | None
     refreshable: bool | None
     unused_successor: bool | None
-    version: str | None = None
+    version: Version | None = None
 
 
 def stored_forms(presented: bytes, hashing: Hashing) -> tuple[str, ...]:

@@ -13,11 +13,11 @@ from proxy.core.token import Known, Reading, Surroundings, TokenState, Unavailab
 from proxy.sources.doorkeeper import around
 from proxy.sources.doorkeeper.database import Answer, Database, Trouble
 from proxy.sources.doorkeeper.options import Options
-from proxy.sources.doorkeeper.rows import MARK_HEX_DIGITS, Row, match, stored_forms, to_known
+from proxy.sources.doorkeeper.rows import MARK_HEX_DIGITS, Row, Version, match, stored_forms, to_known
 
 VERSIONS_LIMIT: Final = 250_000
-"""Row versions remembered, about 30 MB at worst: more than tokens in use are kept (fresh.KNOWN_LIMIT). Beyond it they are
-forgotten together, and the next re-read fetches every row once."""
+"""Row versions remembered, about 30 MB at worst: more than FreshOptions.known_limit. Beyond it all are forgotten, and the
+next re-read fetches every row once."""
 
 
 class Doorkeeper:
@@ -38,7 +38,7 @@ class Doorkeeper:
         self._replica = replica
         self._fingerprint = fingerprinter.of
         self._wall = wall
-        self._versions: dict[int | str, tuple[str, Known]] = {}
+        self._versions: dict[int | str, tuple[Version, Known]] = {}
 
     async def read(self, secret: Secret) -> Reading:
         """Read from the replica, where there is one and it answers; else from the primary."""
@@ -134,7 +134,7 @@ class Doorkeeper:
             self._versions.clear()
         self._versions[known.row] = (row.version, known)
 
-    def _version_of(self, known: Known) -> str | None:
+    def _version_of(self, known: Known) -> Version | None:
         """The version of exactly these facts: None when others were read since, or none."""
         kept = self._versions.get(known.row)
         return kept[0] if kept is not None and (kept[1] is known or kept[1] == known) else None
