@@ -446,7 +446,7 @@ def _write(path: pathlib.Path, text: str) -> None:
 def _rules(version: tuple[int, int, int], password: str) -> str:
     """What the proxy may do with the store: read and write its own keys. The password is there as its hash only."""
     allowed = "-@all +@read +@write +@transaction -@dangerous -@scripting +eval +evalsha +script|load"
-    allowed += " +auth +hello +ping +echo +select +quit +reset +client|setname +client|getname +client|id"
+    allowed += " +auth +hello +ping +echo +select +reset +client|setname +client|getname +client|id"
     allowed += " +info +time +memory|usage"
     if version >= (7, 2, 0):
         allowed += " +waitaof +client|setinfo"
