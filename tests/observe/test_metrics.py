@@ -208,6 +208,13 @@ ANY_EXCHANGE = st.builds(
 )
 
 
+def test_tenant_that_utf8_cannot_hold_costs_no_scrape():
+    metrics = Metrics(["configured\ud800"])
+    metrics.saw(refused(tenant="a\udc80"))
+    assert values(metrics, "auth_denials_total") == {("revoked", "a?"): 1}
+    assert list(parse_openmetrics(metrics.render(OPENMETRICS)[1].decode()))
+
+
 @given(ANY_EXCHANGE)
 def test_any_exchange_renders_in_both_formats(exchange):
     metrics = Metrics()

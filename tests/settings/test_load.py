@@ -172,7 +172,7 @@ def test_all_faults_at_once_with_their_lines(file):
 @pytest.mark.parametrize(
     "line, fix",
     [
-        ("[listenn]", "Did you mean listen?"),
+        ("[listen2]", "Did you mean listen?"),
         ("[listen]\nprot = 1", "Did you mean port?"),
         ("[policy]\nmode = 'observ'", "Did you mean observe?"),
         ("[listen]\nzzz = 1", "Remove it; known here: backlog, body_read_timeout"),
