@@ -35,7 +35,8 @@ def sources_of(
 
 def _token_file(source: TokenFile, fingerprinter: Fingerprinter, report: Callable[[tuple[str, ...]], None]) -> TokenSource:
     try:
-        return TokenFileSource(source.path, fingerprinter=fingerprinter, name=source.name, report=report)
+        key = source.digest_key.get_secret_value().encode() if source.digest_key is not None else None
+        return TokenFileSource(source.path, fingerprinter=fingerprinter, name=source.name, key=key, report=report)
     except TokenFileError as error:
         raise StartFault(f"source.path: {error}") from None
 
