@@ -65,7 +65,7 @@ async def test_digests_may_be_keyed(tmp_path):
         ("token 1: expires_in: must be whole seconds", "= 60", "= true"),
         ("token 1: expires_in: must be whole seconds", "= 60", f"= {10**30}"),
         ("token 1: scopes: must be a list", '["scim"]', '"scim"'),
-        ("token 1: owner: must be a table with id and active", "active = false", "aktive = false"),
+        ("token 1: owner: must be a table with id and active", "active = false", "alive = false"),
         ("token 1: owner: id must be a text", "active = false", "active = 0"),
         ("token 1: token: never write tokens here", 'tenant = "acme"', 'tenant = "acme"\ntoken = "T"'),
         ("token 1: 'tennant': is no known key", 'tenant = "acme"', 'tenant = "acme"\ntennant = "x"'),

@@ -156,13 +156,14 @@ class Postgres:
     def _answer(self, records: Sequence[Any]) -> Answer:
         read_at = self._wall()
         # a row's key is never NULL: the one record without it carries only the clock
-        rows = [Row(*record[1:_VERSION], version=_version(record)) for record in records if record[1] is not None]
+        rows = [_row(record) for record in records if record[1] is not None]
         return Answer(rows, records[0][0], read_at, {row.token: row for row in rows if row.id is not None})
 
 
-def _version(record: Sequence[Any]) -> Version | None:
+def _row(record: Sequence[Any]) -> Row:
     token, application, owner = record[_VERSION:]
-    return None if token is None else (token, application, owner)
+    version = None if token is None else (token, application, owner)
+    return Row(*[*record[1:_VERSION], version])
 
 
 def _sibling(record: Iterable[Any]) -> Sibling:
