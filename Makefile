@@ -11,11 +11,11 @@ READY := $(VENV)/.ready
 # What runs without a package of the operating system. .ci/run installs those packages and runs the rest.
 EVERYWHERE := not mariadb and not doorkeeper and not redis_server and not browser and not bench
 
-.PHONY: help setup demo run test lint format bench lock wheel clean
+.PHONY: help setup demo run test lint format bench bench-setup bench-growth lock wheel clean
 
 help: ## say what there is (this list)
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name says; do \
-		printf '  make %-8s %s\n' "$$name" "$$says"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name says; do \
+		printf '  make %-13s %s\n' "$$name" "$$says"; done
 
 setup: $(READY) ## create .venv from the lock file
 
@@ -43,6 +43,12 @@ format: $(READY) ## rewrite the code in the one format
 
 bench: $(READY) ## measure what the proxy costs a request
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-setup: $(READY) ## install what the proxy is measured against
+	$(BIN)/python -m tests.bench.install
+
+bench-growth: $(READY) ## measure what grows with tokens, tenants, incidents, connections, bodies
+	$(BIN)/python -m tests.bench.growth $(ARGS)
 
 lock: $(READY) ## resolve the dependencies anew: make lock ARGS=--upgrade
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet \
