@@ -28,7 +28,8 @@ class ClientIdentity(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class TokenHistory(msgspec.Struct, frozen=True, omit_defaults=True):
     """The memory of one token. Times in epoch seconds. `counts` maps an answer (`200`, `401:revoked`, ...) to how often
-    it was given. Bounded: 32 changes, 8 clients, the newest kept."""
+    it was given. `first_good` is the first good answer on record; `failing_since` the first failure since the last good answer.
+    Bounded: 32 changes, 8 clients, the newest kept."""
 
     fingerprint: str
     tenant: str = ""
@@ -43,3 +44,5 @@ class TokenHistory(msgspec.Struct, frozen=True, omit_defaults=True):
     clients: tuple[ClientIdentity, ...] = ()
     changes: tuple[StateChange, ...] = ()
     last_reading: Reading | None = None
+    first_good: float | None = None
+    failing_since: float | None = None

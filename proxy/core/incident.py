@@ -14,6 +14,7 @@ import msgspec
 
 from proxy.core.exchange import Exchange
 from proxy.core.history import TokenHistory
+from proxy.core.memory import AccountChange, BackendVerdicts, ClientMemory
 from proxy.core.token import Reading, Surroundings
 
 SCHEMA: Final = 1
@@ -74,7 +75,11 @@ class BackendAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     """`reading` is what the verdict rests on; `second_look` the primary's answer before a refusal or right after the
-    backend's; `credential_length` is in octets. `instance` names the proxy process that saw it."""
+    backend's; `credential_length` is in octets. `instance` names the proxy process that saw it.
+
+    `addressed_tenant` is whose URL or host was called, where the route tells. `client`, `backends` and `owner_change` are what
+    that process remembered then: of a client without a credential, of the token at each backend instance (for a refusal by
+    the backend), of the last change that SCIM made to the account that owns the token (for an inactive owner)."""
 
     id: str
     at: float
@@ -91,6 +96,10 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     history: TokenHistory | None = None
     credential_length: int = 0
     schema: int = SCHEMA
+    addressed_tenant: str = ""
+    client: ClientMemory | None = None
+    backends: tuple[BackendVerdicts, ...] = ()
+    owner_change: AccountChange | None = None
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):

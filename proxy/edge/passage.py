@@ -233,6 +233,7 @@ def build_incident(
         backend=backend,
         history=witness.history(passage.fingerprint) if passage.fingerprint else None,
         credential_length=len(secret) if secret is not None else 0,
+        addressed_tenant=passage.route_tenant,
     )
 
 

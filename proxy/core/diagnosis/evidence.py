@@ -10,6 +10,7 @@ import msgspec
 
 from proxy.core.history import TokenHistory
 from proxy.core.incident import Incident, Note
+from proxy.core.memory import AccountChange, BackendVerdicts, ClientMemory
 from proxy.core.token import Reading
 
 
@@ -26,15 +27,6 @@ class Activity(msgspec.Struct, frozen=True, omit_defaults=True):
     samples: int = 0
 
 
-class ClientMemory(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the same client (user agent and address prefix) did before: its last request that carried a credential, the
-    last one that was answered well, and since when its requests carry none."""
-
-    last_with_credential: float | None = None
-    last_good: float | None = None
-    without_since: float | None = None
-
-
 class NeighbourIncident(msgspec.Struct, frozen=True, omit_defaults=True):
     """Incidents of one tenant and reason in the same minute, ours left out. `at` is the first of them."""
 
@@ -45,13 +37,15 @@ class NeighbourIncident(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Death(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Another token seen to end in the same minute: `how` is deleted or revoked, `at` when that was first seen."""
+    """Another token seen to end in the same minute: `how` is deleted or revoked, `at` when that was first seen, `alive` when
+    it was last seen alive."""
 
     fingerprint: str
     tenant: str
     at: float
     how: str = "deleted"
     application: str | None = None
+    alive: float | None = None
 
 
 class NeighbourRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -68,18 +62,6 @@ class Others(msgspec.Struct, frozen=True, omit_defaults=True):
     incidents: tuple[NeighbourIncident, ...] = ()
     deaths: tuple[Death, ...] = ()
     requests: tuple[NeighbourRequest, ...] = ()
-
-
-class BackendVerdicts(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How one backend instance answered this token in the hour around the incident."""
-
-    address: str
-    accepted: int = 0
-    refused: int = 0
-    first_refused: float | None = None
-    last_refused: float | None = None
-    first_accepted: float | None = None
-    last_accepted: float | None = None
 
 
 class OauthEvent(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -126,7 +108,8 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     sources taken for this incident. `backend_verdicts` are this token's, by instance. `addressed_tenant` is whose URL or
     host was called. `required_scopes` are those of which the operation needs one. `grant_exists` tells whether an
     authorization grant of the same application and owner is known (authorization-code set-up). `first_uses` maps the
-    fingerprint of a sibling to its first use seen here.
+    fingerprint of a sibling to its first use seen here. `owner_change` is the last change that SCIM made to the account that
+    owns the token.
     """
 
     incident: Incident | None = None
@@ -144,3 +127,4 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     required_scopes: tuple[str, ...] = ()
     grant_exists: bool | None = None
     first_uses: dict[str, float] = {}
+    owner_change: AccountChange | None = None
