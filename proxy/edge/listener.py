@@ -46,6 +46,8 @@ class Peers:
     def __call__(self, name: object, tls: bool) -> Peer:  # noqa: FBT001
         """See PeerOf."""
         address = str(name[0]) if isinstance(name, tuple) and name else "unix"
+        if address[:7] == "::ffff:":
+            address = _address(address) or address
         return Peer(address.encode(), trusted=self.trusts(address), scheme=b"https" if tls else b"http")
 
     def trusts(self, address: str) -> bool:
@@ -75,15 +77,17 @@ class Peers:
 
 
 def _address(text: str) -> str | None:
-    """An address as a proxy in front writes it: bare, in brackets, or with the port that some (Azure's) add."""
+    """An address as a proxy in front writes it: bare, in brackets, or with the port that some (Azure's) add; IPv4 as such
+    when it came in IPv6's clothes."""
     if text[:1] == "[":
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return None if "%" in text else str(ipaddress.ip_address(text))
+        parsed = None if "%" in text else ipaddress.ip_address(text)
     except ValueError:
         return None
+    return None if parsed is None else str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 class Listener:

@@ -76,7 +76,13 @@ TABLE = [
     Case("no-break space after the scheme", header(b"Bearer\xa0" + GOOD), "malformed_credential", "malformed:scheme_missing"),
     Case("NUL at the end", header(b"Bearer SECRET\x00"), "malformed_credential", "malformed:characters", closes=True),
     Case("NUL in the scheme", header(b"Bea\x00rer " + GOOD), "malformed_credential", "malformed:characters", closes=True),
-    Case("escape in the token", header(b"Bearer " + GOOD + b"\x1b[0m"), "malformed_credential", "malformed:characters", closes=True),
+    Case(
+        "escape sequence",
+        header(b"Bearer " + GOOD + b"\x1b[0m"),
+        "malformed_credential",
+        "malformed:characters",
+        closes=True,
+    ),
     Case(
         "delete in the token", header(b"Bearer " + GOOD + b"\x7f"), "malformed_credential", "malformed:characters", closes=True
     ),
