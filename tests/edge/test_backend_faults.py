@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass
 
 import pytest
@@ -313,12 +314,17 @@ async def test_early_answer_arrives_and_the_rest_of_the_body_is_no_request(world
     assert [] == [request for request in world.backend.requests if request.target == b"/hidden"]
 
 
+def ends_with(world: World, part: bytes) -> bool:
+    """Whether the backend has got so far."""
+    return world.backend.raw.endswith(part)
+
+
 async def test_broken_upload_reaches_the_backend_as_broken(world: World):
     """RFC 9112 section 8: a message that was cut short is never completed."""
     for framing, part in ((b"Content-Length: 10\r\n", b"half"), (b"Transfer-Encoding: chunked\r\n", b"4\r\nhalf\r\n")):
         async with world.client() as client:
             await client.send(get(method=b"POST", extra=framing) + part)
-            await until(lambda part=part: world.backend.raw.endswith(part))
+            await until(functools.partial(ends_with, world, part))
         await until(lambda: all(connection.ended.is_set() for connection in world.backend.connections))
     assert [] == world.backend.requests
     assert {"request_body_broken"} == {exchange.fault for exchange in world.witness.exchanges}

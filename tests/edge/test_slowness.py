@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 
 import pytest
@@ -12,6 +13,11 @@ from tests.edge.backend import Talk, echo
 from tests.edge.world import GOOD, LOOKUP, Raw, World, get, post, until
 
 SHORT = Times(head=0.4, idle=0.4, body_read=0.4, write=0.6)
+
+
+def inflight(world: World, number: int) -> bool:
+    """Whether so many requests are on the road."""
+    return world.handler.inflight == number
 
 
 async def small(world: World) -> Raw:
@@ -267,7 +273,7 @@ async def test_per_backend_limit_queues_in_order_and_is_bounded():
         for number, client in enumerate(clients):
             await client.send(get(extra=b"X-Case: %d\r\n" % number))
             if number < 5:
-                await until(lambda n=number: world.handler.inflight == n + 1)
+                await until(functools.partial(inflight, world, number + 1))
         refusal = await clients[5].answer()
         assert (503, [b"10"]) == (refusal.status, refusal.values(b"retry-after"))
         assert "backend_busy" in refusal.json()["detail"]

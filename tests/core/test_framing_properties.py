@@ -1,0 +1,270 @@
+"""Any bytes give a value, never an exception other than FramingError, and the same in any split. What our parser accepts,
+llhttp and h11 accept with the same meaning."""
+
+from __future__ import annotations
+
+import itertools
+
+import h11
+import httptools
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from proxy.core import grammar
+from proxy.core.framing import Chunked, FramingError, Length
+from proxy.core.grammar import Fault, Limits
+from proxy.core.inbound import BadCredential, Heads, Inbound, parse_request
+from proxy.core.outbound import Outbound, parse_response
+from proxy.core.scim import classify, mask
+
+LIMITS = Limits(head=2_000, target=500, fields=20)
+SEEDS = [
+    b"GET",
+    b"POST",
+    b"HEAD",
+    b" ",
+    b"/",
+    b"/scim/v2/Users?a=b%20c",
+    b"http://h.example:80/x",
+    b"HTTP/1.1",
+    b"HTTP/1.0",
+    b"\r\n",
+    b"\r",
+    b"\n",
+    b"Host",
+    b":",
+    b"h",
+    b"Content-Length",
+    b"Transfer-Encoding",
+    b"chunked",
+    b"5",
+    b"0",
+    b"+",
+    b"Connection",
+    b"close",
+    b"\x00",
+    b"\xff",
+    b"\t",
+    b"Authorization: Bearer x",
+    b"Expect: 100-continue",
+    b"hello",
+    b";a=b",
+    b"\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: h\r\n",
+    b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n",
+]
+soup = st.lists(st.sampled_from(SEEDS) | st.binary(max_size=6), max_size=14).map(b"".join)
+field = st.sampled_from(
+    [
+        b"Content-Length: 5",
+        b"Content-Length: 05",
+        b"Content-Length: 0",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding:chunked",
+        b"X-A: b",
+        b"X-A:\tcaf\xe9 ",
+        b"Connection: close",
+        b"Connection: keep-alive, x",
+        b"Accept: */*",
+        b"Host: h",
+        b"Content-Length: +5",
+        b"X_Y: z",
+        b"Transfer-Encoding: identity",
+        b"Upgrade: h2c",
+        b"Expect: 100-continue",
+        b"A:",
+        b" folded",
+        b"Authorization: Bearer x",
+        b"!#$%&'*+-.^_`|~: 1",
+    ]
+)
+line = st.builds(
+    lambda m, t, v: b"%b %b HTTP/%b" % (m, t, v),
+    st.sampled_from([b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"HEAD", b"OPTIONS", b"get", b"TRACE"]),
+    st.sampled_from(
+        [b"/", b"*", b"/a?b", b"/%zz", b"//x", b"http://h/x", b"http://h", b"/a|b", b'/"<>', b"/a\\b", b"/a#b", b"/\xe9", b"x"]
+    )
+    | st.binary(min_size=1, max_size=8).map(lambda b: b"/" + b),
+    st.sampled_from([b"1.1", b"1.0", b"2.0", b"1.2"]),
+)
+body = st.sampled_from(
+    [
+        b"",
+        b"hello",
+        b"5\r\nhello\r\n0\r\n\r\n",
+        b"5;a=b\r\nhello\r\n0;c\r\nX: y\r\n\r\n",
+        b"005\r\nhello\r\n00\r\n\r\n",
+        b'5;a="b;c"\r\nhello\r\n0\r\n\r\n',
+        b"5 \r\nhello\r\n0\r\n\r\n",
+        b"5\nhello\r\n0\r\n\r\n",
+        b"0x5\r\nhello\r\n0\r\n\r\n",
+        b"5\r\nhello0\r\n\r\n",
+        b"1\r\nh\r\n4\r\nello\r\n0\r\nA: b\r\n\r\n",
+    ]
+)
+message = st.builds(
+    lambda first, f, b: first + b"\r\n" + b"".join(x + b"\r\n" for x in f) + b"\r\n" + b,
+    line,
+    st.lists(field, max_size=5),
+    body,
+)
+anything = soup | message | st.binary(max_size=60)
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    marks = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    return [data[a:b] for a, b in itertools.pairwise(marks)]
+
+
+def drive_heads(parts: list[bytes]) -> list[object]:
+    """Feed a Heads as a connection does, until something is refused."""
+    heads, found = Heads(LIMITS), []
+    for part in parts:
+        heads.held += part
+        while heads.ready():
+            found.append(heads.take())
+            if not isinstance(found[-1], Inbound):
+                return found
+    return found
+
+
+def drive_decoder(decoder, parts: list[bytes]) -> tuple[bytes, bool, str]:
+    out = b""
+    try:
+        for part in parts:
+            if decoder.done:
+                return out, True, decoder.left.hex() and ""
+            out += decoder.feed(part)
+    except FramingError as error:
+        return out, False, str(error)
+    return out, decoder.done, ""
+
+
+@given(anything, st.lists(st.integers(0, 3_000), max_size=6))
+@example(b"\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", [1, 2, 3])
+@example(b"GET /" + b"a" * 3_000, [2_004])
+@example(b"GET / HTTP/1.1\r\nAuthorization: Bearer " + b"a" * 3_000, [40, 2_001])
+def test_heads_are_the_same_in_any_split(data: bytes, places: list[int]):
+    assert drive_heads([data]) == drive_heads(cut(data, places)) == drive_heads([bytes([b]) for b in data])
+
+
+chunky = st.sampled_from([b"5", b"\r\n", b"hello", b"0", b";a=b", b"A: b", b"\r", b"\n", b"f" * 16, b" ", b"1"])
+chunk_soup = st.lists(chunky | st.binary(max_size=3), max_size=14).map(b"".join)
+
+
+@given(chunk_soup, st.lists(st.integers(0, 90), max_size=5), st.booleans())
+@example(b"5\r\nhello\r\n0\r\n\r\nleft", [3, 11], False)
+def test_chunks_are_the_same_in_any_split(data: bytes, places: list[int], lenient: bool):
+    whole = drive_decoder(Chunked(lenient=lenient), [data])
+    for parts in (cut(data, places), [bytes([b]) for b in data]):
+        octets, done, why = drive_decoder(Chunked(lenient=lenient), parts)
+        assert (whole[1], bool(whole[2])) == (done, bool(why))
+        if not why:
+            assert whole[0] == octets
+
+
+@given(st.binary(max_size=50), st.integers(0, 60), st.lists(st.integers(0, 60), max_size=5))
+def test_length_is_the_same_in_any_split(data: bytes, size: int, places: list[int]):
+    assert (
+        drive_decoder(Length(size), [data] if size else [])[:2]
+        == drive_decoder(Length(size), cut(data, places) if size else [])[:2]
+    )
+
+
+@given(anything, st.sampled_from([b"GET", b"HEAD", b"POST"]))
+def test_a_response_head_gives_a_value(data: bytes, method: bytes):
+    parsed = parse_response(data, method, LIMITS)
+    assert isinstance(parsed, (Outbound, Fault))
+    if isinstance(parsed, Fault):
+        assert parsed.status == 502
+
+
+@given(anything)
+def test_a_request_head_gives_a_value_that_can_be_logged(data: bytes):
+    parsed = parse_request(data, LIMITS)
+    assert isinstance(parsed, (Inbound, Fault, BadCredential))
+    if isinstance(parsed, Fault):
+        assert 400 <= parsed.status <= 599
+        assert parsed.why.isascii()
+    if isinstance(parsed, Inbound):
+        classify(parsed.method, parsed.target)
+        assert mask(parsed.target).isprintable()
+
+
+def ours(data: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """Method, target and body as we understand one whole message, None when we refuse it or wait for more."""
+    heads = Heads(LIMITS)
+    heads.held = data
+    if not heads.ready():
+        return None
+    request = heads.take()
+    if not isinstance(request, Inbound):
+        return None
+    decoder = Chunked() if request.length is None else Length(request.length)
+    octets, done, _ = (b"", True, "") if decoder.done else drive_decoder(decoder, [heads.held])
+    return (request.method, request.target, octets) if done else None
+
+
+class Llhttp:
+    def __init__(self) -> None:
+        self.url = self.body = b""
+        self.done = False
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        if not self.done:
+            self.done = True
+            self.seen = (self.url, self.body)
+
+
+def origin_form(target: bytes) -> bytes:
+    if target[:4].lower() != b"http":
+        return target
+    rest = target.partition(b"://")[2]
+    at = min((place for place in (rest.find(b"/"), rest.find(b"?")) if place >= 0), default=len(rest))
+    return rest[at:] if rest[at : at + 1] == b"/" else b"/" + rest[at:]
+
+
+@settings(max_examples=1_500)
+@given(message | soup)
+@example(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0;c\r\nX: y\r\n\r\n")
+@example(b'GET /|"<>\\^`{} HTTP/1.1\r\nHost: h\r\n\r\n')
+@example(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 05\r\n\r\nhello")
+def test_what_we_accept_others_accept_with_the_same_meaning(data: bytes):
+    understood = ours(data)
+    if understood is None:
+        return
+    method, target, octets = understood
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=100_000)
+    parser.receive_data(data)
+    request, received = parser.next_event(), b""
+    assert isinstance(request, h11.Request)
+    while isinstance(event := parser.next_event(), h11.Data):
+        received += event.data
+    assert isinstance(event, h11.EndOfMessage)
+    asked = request.target if request.method != b"OPTIONS" or b"://" not in request.target else target
+    assert (method, target, octets) == (request.method, origin_form(asked), received)
+
+    seen = Llhttp()
+    llhttp = httptools.HttpRequestParser(seen)
+    try:
+        llhttp.feed_data(data)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        assert seen.done, "llhttp refuses what we accept"
+    assert method == llhttp.get_method() or seen.done
+    asked = seen.seen[0] if method != b"OPTIONS" or b"://" not in seen.seen[0] else target
+    assert (target, octets) == (origin_form(asked), seen.seen[1])
+
+
+@pytest.mark.parametrize("name", [b"A" * 65, b"A" * 20_000])
+def test_long_names_of_strangers_are_not_remembered(name: bytes):
+    parsed = parse_request(b"GET / HTTP/1.1\r\nHost: h\r\n" + name + b": b", Limits())
+    assert isinstance(parsed, Inbound)
+    assert name not in grammar._NAMES
