@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -43,6 +44,12 @@ def located(path: Path | None) -> Path | None:
     if path is not None:
         return path
     return DEFAULT if DEFAULT.exists() else None
+
+
+def command_for(words: str, config: Path | None) -> str:
+    """Return a command to suggest, such that it finds the same configuration when it is pasted."""
+    named = config is not None and environment().get("SCIM_WITNESS_CONFIG") != str(config)
+    return f"scim-witness {words}{f' --config {shlex.quote(str(config))}' if named else ''}"
 
 
 def say_faults(fault: SettingsFault) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import collections
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from proxy.cli import screen, times
-from proxy.cli.configuration import ConfigOption, JsonOption, settings_from
+from proxy.cli.configuration import ConfigOption, JsonOption, command_for, settings_from
 from proxy.cli.reading import ask, now, store_fix, store_trouble
 from proxy.cli.screen import Status
 from proxy.core.incident import Incident
@@ -48,7 +49,7 @@ def list_incidents(
     if as_json:
         screen.as_json({"incidents": found.incidents, "next": found.before, "store_error": found.store_error})
     else:
-        _show(found)
+        _show(found, config)
     if found.store_error:
         raise typer.Exit(int(Status.STORE))
 
@@ -135,7 +136,7 @@ async def _new(reader: EvidenceReader, tenant: str | None, token: str | None) ->
         seen = {i.id for i in newest} | (seen if len(newest) < PAGE else set())
 
 
-def _show(found: Page) -> None:
+def _show(found: Page, config: Path | None) -> None:
     if not found.incidents:
         screen.say("No incidents." if not found.store_error else "The spool is empty.")
         return
@@ -143,7 +144,7 @@ def _show(found: Page) -> None:
     screen.table(head, map(_cells, found.incidents), ("", "bold", "red", "", "cyan"))
     if found.before is not None:
         screen.say(f"More: --before {found.before}")
-    screen.say(f"Why? scim-witness explain {found.incidents[0].id}")
+    screen.say(f"Why? {command_for(f'explain {found.incidents[0].id}', config)}")
 
 
 def _cells(incident: Incident) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from proxy.cli import screen, times
-from proxy.cli.configuration import ConfigOption, JsonOption, settings_from
+from proxy.cli.configuration import ConfigOption, JsonOption, command_for, settings_from
 from proxy.cli.reading import ask, diagnosed
 from proxy.core.diagnosis import Diagnosis, Evidence
 from proxy.core.incident import Incident, Note
@@ -25,6 +25,7 @@ def show(incident: IncidentArgument, config: ConfigOption = None, as_json: JsonO
         screen.as_json(record(evidence, diagnosis))
     elif evidence.incident is not None:
         _tell(evidence.incident, evidence.notes, diagnosis)
+        screen.say(f"In words: {command_for(f'explain {evidence.incident.id}', config)}")
 
 
 def record(evidence: Evidence, diagnosis: Diagnosis) -> dict[str, Any]:
@@ -64,8 +65,6 @@ def _tell(incident: Incident, notes: tuple[Note, ...], diagnosis: Diagnosis) -> 
         _tell_reading(f"Note {note.name}", note.reading)
         if note.text:
             screen.line(f"  {note.text}")
-    screen.say()
-    screen.say(f"In words: scim-witness explain {incident.id}")
 
 
 def _tell_reading(title: str, reading: Reading | None) -> None:
