@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 from proxy.cli import screen
 from proxy.cli.screen import Status
 from proxy.core.diagnosis import Diagnosis, Evidence, diagnose
-from proxy.core.history import TokenHistory
-from proxy.core.incident import Incident, Note
+from proxy.core.incident import Incident
+from proxy.evidence.dossier import dossier
 from proxy.evidence.reader import PREFIX_LENGTH, EvidenceReader
 from proxy.evidence.redis_store import StoreError
 from proxy.settings import Settings
@@ -88,15 +88,10 @@ async def _completed(reader: EvidenceReader, prefix: str) -> str:
 
 async def gather(reader: EvidenceReader, incident: Incident, settings: Settings) -> Evidence:
     """Return everything known of an incident now. Without the store: the record and the notes that lie in the spool."""
-    notes: tuple[Note, ...] = ()
-    history: TokenHistory | None = None
-    try:
-        notes = tuple(await reader.notes(incident.id))
-        if incident.fingerprint:
-            history = await reader.history(incident.fingerprint)
-    except StoreError as error:
-        screen.say(f"The store cannot be reached ({store_trouble(settings, error)}): this is what lies in the spool.", "yellow")
-    return Evidence(incident=incident, notes=notes, history=history, required_scopes=_required(incident, settings))
+    found = await dossier(reader, incident, _required(incident, settings))
+    if found.unread:
+        screen.say(f"The store cannot be reached ({found.unread[0]}): this is what lies in the spool.", "yellow")
+    return found.evidence
 
 
 def _required(incident: Incident, settings: Settings) -> tuple[str, ...]:

@@ -40,3 +40,13 @@ class AccountChange(msgspec.Struct, frozen=True, omit_defaults=True):
     method: str
     at: float
     exchange: str = ""
+
+
+class FirstUse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The first good use of a token that was seen here. `new`: the token was issued while this memory ran, so that it was the
+    first use anywhere."""
+
+    fingerprint: str
+    tenant: str
+    at: float
+    new: bool = False

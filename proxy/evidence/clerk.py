@@ -14,7 +14,9 @@ from proxy.core.exchange import Exchange
 from proxy.core.history import StateChange, TokenHistory
 from proxy.core.incident import Admission, Case, Incident, Unrecorded
 from proxy.core.token import Known, Reading
+from proxy.evidence.beside import Beside
 from proxy.evidence.client import prefix_of
+from proxy.evidence.events import Events
 from proxy.evidence.fold import FLUSH_EVERY, Folder
 from proxy.evidence.history import History
 from proxy.evidence.reread import Rereader
@@ -35,6 +37,8 @@ class Clerk:
         rereader: Rereader,
         surveyor: Surveyor,
         sinks: Sequence[Saw],
+        beside: Beside | None = None,
+        events: Events | None = None,
     ) -> None:
         self._witness = witness
         self._folder = folder
@@ -42,6 +46,8 @@ class Clerk:
         self._rereader = rereader
         self._surveyor = surveyor
         self._sinks = tuple(sinks)
+        self._beside = beside
+        self._events = events
 
     def admit(self, case: Case) -> Admission:
         """Say under which incident a refusal goes, and whether it is to be recorded."""
@@ -58,11 +64,15 @@ class Clerk:
 
     def record(self, incident: Incident, secret: Secret | None, admission: Admission) -> None:
         """Put an incident on disk, then have its token looked at again. Unrecorded when it is not on disk."""
+        if self._beside is not None:
+            incident = self._beside.completed(incident)
         try:
             self._witness.record(incident)
         except SpoolError as error:
             self._folder.withdraw(admission)
             raise Unrecorded(str(error)) from error
+        if self._beside is not None:
+            self._beside.follow(incident)
         if secret is None or not len(secret):
             return
         self._surveyor.want(incident, secret)
@@ -88,12 +98,17 @@ class Clerk:
 
     def remember(self, fingerprint: str, reading: Reading) -> None:
         """Keep a row that was read: the source may delete it, and this is then the only memory of it."""
+        change = self._history.ended(fingerprint, reading)
+        if change is not None:
+            self.changed(fingerprint, change)
         if isinstance(reading.state, Known):
             self._history.noted(fingerprint, reading)
 
     def changed(self, fingerprint: str, change: StateChange) -> None:
         """Keep a change of state that was seen between two readings."""
         self._history.changed(fingerprint, change)
+        if self._events is not None:
+            self._events.changed(fingerprint, change)
 
     def history(self, fingerprint: str) -> TokenHistory | None:
         """What memory has of a token."""
@@ -107,5 +122,7 @@ class Clerk:
         """Take notice of a finished exchange."""
         if exchange.fingerprint:
             self._history.saw(exchange)
+        if self._beside is not None:
+            self._beside.saw(exchange)
         for sink in self._sinks:
             sink(exchange)

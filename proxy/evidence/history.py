@@ -22,7 +22,8 @@ import msgspec
 
 from proxy.core.exchange import AnsweredBy, Exchange
 from proxy.core.history import StateChange, TokenHistory
-from proxy.core.token import Reading
+from proxy.core.memory import FirstUse
+from proxy.core.token import Known, Reading, Unknown
 from proxy.evidence import keys, queries, writes
 from proxy.evidence.merge import CHANGES_KEPT, merge
 from proxy.evidence.redis_store import Command, RedisStore, StoreError
@@ -62,8 +63,10 @@ class History:
         good_limit: int = GOOD_LIMIT,
         other_limit: int = OTHER_LIMIT,
         clock: Callable[[], float] = time.time,
+        learned: Callable[[TokenHistory], None] | None = None,
     ) -> None:
-        """`instance` names the process across restarts; no two living ones may share it."""
+        """`instance` names the process across restarts; no two living ones may share it. `learned` is told of every stored
+        history that was loaded."""
         self._store = store
         self._instance = instance
         self._keep = keep or writes.Keep()
@@ -74,6 +77,9 @@ class History:
         self._other: OrderedDict[str, Token] = OrderedDict()
         self._dirty: dict[str, Token] = {}
         self._to_load: deque[Token] = deque()
+        self._learned = learned
+        self._began = clock()
+        self._new_good: deque[Token] = deque(maxlen=LOAD_LIMIT)
 
     def __len__(self) -> int:
         return len(self._good) + len(self._other)
@@ -97,8 +103,12 @@ class History:
         elif exchange.answered_by is AnsweredBy.BACKEND and status < 500:
             token.last_good = at
             token.last_good_operation = exchange.operation
-            if not token.good:
-                self._promote(token)
+            token.failing_since = None
+            if token.first_good is None:
+                token.first_good = at
+                if not token.good:
+                    self._promote(token)
+                    self._new_good.append(token)
         token.count(key)
         if not exchange.tenant.startswith("_"):
             token.tenant = exchange.tenant
@@ -119,6 +129,19 @@ class History:
         token.last_reading = reading
         self._touch(token)
 
+    def ended(self, fingerprint: str, reading: Reading) -> StateChange | None:
+        """The end of a token that nobody re-read meanwhile: its row was alive when last read, and by this reading it is not."""
+        token = self._good.get(fingerprint) or self._other.get(fingerprint)
+        if token is None or (token.changes and token.changes[-1].after == reading.state):
+            return None
+        looks = [h.last_reading for h in (token, token.base, token.others) if h is not None and h.last_reading is not None]
+        last = max(looks, key=lambda look: look.read_at, default=None)
+        if last is None or not isinstance(last.state, Known) or last.state.revoked_at is not None:
+            return None
+        state = reading.state
+        gone = isinstance(state, Unknown) or (isinstance(state, Known) and state.revoked_at is not None)
+        return StateChange(last.state, state, last.read_at, reading.read_at) if gone else None
+
     def of(self, fingerprint: str) -> TokenHistory | None:
         """What is remembered of a token, None when nothing is."""
         token = self._good.get(fingerprint) or self._other.get(fingerprint)
@@ -136,6 +159,22 @@ class History:
     def was_good(self, fingerprint: str) -> bool:
         """Whether the token was ever served, here or at another instance."""
         return fingerprint in self._good
+
+    def take_first_uses(self) -> list[FirstUse]:
+        """Tokens that were good for the first time on record since this was last asked. One whose stored history is not
+        loaded yet waits."""
+        found = []
+        for _ in range(len(self._new_good)):
+            token = self._new_good.popleft()
+            if not token.loaded:
+                self._new_good.append(token)
+            elif all(part is None or part.last_good is None for part in (token.base, token.others)):
+                found.append(FirstUse(token.fingerprint, token.tenant, token.first_good or 0.0, self._is_new(token)))
+        return found
+
+    def _is_new(self, token: Token) -> bool:
+        row = token.last_reading.state if token.last_reading is not None else None
+        return isinstance(row, Known) and row.created_at >= self._began
 
     async def run(self) -> None:
         """Load and flush every second, for ever. A store that is away is tried again; nothing is lost but time."""
@@ -226,6 +265,8 @@ class History:
             part = read_part(value)
             if part is None:
                 continue
+            if self._learned is not None:
+                self._learned(part)
             if queries.as_text(name) == self._instance:
                 token.base = part
             else:
@@ -298,6 +339,8 @@ class History:
         token.last_bad_reason = reason
         if token.first_bad is None:
             token.first_bad = exchange.at
+        if token.failing_since is None:
+            token.failing_since = exchange.at
         return exchange.status, reason
 
 

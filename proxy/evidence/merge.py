@@ -38,6 +38,8 @@ def merge(a: TokenHistory, b: TokenHistory) -> TokenHistory:
         clients=newest_clients((*a.clients, *b.clients)),
         changes=newest_changes((*a.changes, *b.changes)),
         last_reading=max(readings, key=lambda r: (r.read_at, r.source, r.via)) if readings else None,
+        first_good=_pick(min, a.first_good, b.first_good),
+        failing_since=_failing(good.last_good, a.failing_since, b.failing_since),
     )
 
 
@@ -70,6 +72,11 @@ def _pick(choose: Callable[[float, float], float], a: float | None, b: float | N
     if a is None or b is None:
         return b if a is None else a
     return choose(a, b)
+
+
+def _failing(last_good: float | None, *since: float | None) -> float | None:
+    """Since when it fails: one process may have seen it work after another had seen it fail."""
+    return min((at for at in since if at is not None and (last_good is None or at > last_good)), default=None)
 
 
 def _sum(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:

@@ -7,21 +7,25 @@ A store that does not answer is never hidden: either the error is raised, or the
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from proxy.core.absence import Absence, LastRequest, Span, conclude, coverage
 from proxy.core.history import TokenHistory
-from proxy.core.incident import Incident, Note, time_of
+from proxy.core.incident import Incident, Note, tag_of, time_of
 from proxy.evidence import keys, queries, unshipped
 from proxy.evidence.activity import EVERYONE, NOBODY, Minute, last_before, read_last, read_minutes, rest, total
+from proxy.evidence.events import read_events
 from proxy.evidence.heartbeat import MAX_GAP, read_spans
 from proxy.evidence.history import read_part
 from proxy.evidence.merge import merge
 from proxy.evidence.redis_store import RedisStore, StoreError
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 PREFIX_LENGTH: Final = 8
 """Characters of an incident id or fingerprint that suffice to look for it: one second of time, or 32 bits of a token."""
@@ -29,6 +33,11 @@ PREFIX_LENGTH: Final = 8
 LISTED_TENANTS: Final = 100_000
 ROUNDS: Final = 8
 """Attempts to fill a page when the retention has taken entries that an index still names."""
+
+BETWEEN_LIMIT: Final = 5_000
+OF_ONE_TAG: Final = 4
+BETWEEN_READ: Final = 200
+"""Of the incidents beside one: ids looked through (0.1 MB), read of one tag, read in all (0.3 MB)."""
 
 FOUND_LIMIT: Final = 100
 """Matches of a prefix that are returned: more are no help."""
@@ -76,6 +85,27 @@ class EvidenceReader:
         cut = tuple(newest[:limit])
         full = len(cut) == limit and (cursor is not None or len(newest) > limit)
         return Page(cut, cut[-1].id if full else cursor, error)
+
+    async def incidents_between(self, start: float, end: float) -> list[Incident]:
+        """Incidents of all tenants between two instants (epoch seconds): at most 4 of each tenant's tag and 200 in all, so
+        that a flood of one hides none of the others. StoreError."""
+        store = self._need_store()
+        chosen: dict[str, list[str]] = {}
+        for one in await queries.between(store, keys.RECENT, start, end, BETWEEN_LIMIT):
+            of_tag = chosen.setdefault(tag_of(one), [])
+            if len(of_tag) < OF_ONE_TAG:
+                of_tag.append(one)
+        wanted = [one for of_tag in chosen.values() for one in of_tag][:BETWEEN_READ]
+        found = {i: stored.incident for i, stored in (await queries.incidents(store, wanted)).items()} if wanted else {}
+        waiting = (await self._unshipped()).incidents
+        found |= {
+            i: incident for i, incident in itertools.islice(waiting.items(), BETWEEN_LIMIT) if start <= incident.at <= end
+        }
+        return sorted(found.values(), key=lambda incident: incident.id)
+
+    async def events(self, key: str, kind: type[T], start: float, end: float, limit: int) -> list[T]:
+        """Events of one of the lists of `evidence.events` between two instants (epoch seconds), oldest first. StoreError."""
+        return await read_events(self._need_store(), key, kind, start, end, limit)
 
     async def notes(self, incident_id: str) -> list[Note]:
         """The notes of an incident, oldest first. StoreError when the store does not answer and the spool has none."""

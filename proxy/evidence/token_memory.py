@@ -21,8 +21,10 @@ class Token:
         "clients",
         "counts",
         "dirty",
+        "failing_since",
         "fingerprint",
         "first_bad",
+        "first_good",
         "first_seen",
         "good",
         "last_bad",
@@ -44,7 +46,9 @@ class Token:
         self.last_seen: float | None = None
         self.last_good: float | None = None
         self.last_good_operation = ""
+        self.first_good: float | None = None
         self.first_bad: float | None = None
+        self.failing_since: float | None = None
         self.last_bad: float | None = None
         self.last_bad_reason = ""
         self.counts: dict[Any, int] = {}
@@ -76,6 +80,8 @@ class Token:
             clients=newest_clients(ClientIdentity(*key, *seen) for key, seen in self.clients.items()),
             changes=tuple(self.changes),
             last_reading=self.last_reading,
+            first_good=self.first_good,
+            failing_since=self.failing_since,
         )
         return live if self.base is None else merge(self.base, live)
 

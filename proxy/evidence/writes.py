@@ -26,7 +26,8 @@ class Keep(msgspec.Struct, frozen=True):
     """How long (days) and how much the store keeps.
 
     `incidents_per_tag` bounds the stream and the index of the tenants that share a tag (about 1.5 KB each). `recent` bounds
-    the index over all tenants: older ones are listed by tenant. `token_days` is for histories: tokens live for years.
+    the index over all tenants: older ones are listed by tenant. `token_days` is for histories: tokens live for years. `events`
+    bounds the lists of ends and of first uses of tokens (about 0.3 KB each).
     """
 
     incident_days: float = 90.0
@@ -39,6 +40,7 @@ class Keep(msgspec.Struct, frozen=True):
     tenants: int = 100_000
     chains: int = 10_000
     tokens_per_prefix: int = 1_000
+    events: int = 20_000
 
 
 def milliseconds(days: float) -> int:

@@ -13,7 +13,9 @@ from proxy.core.credential import Secret
 from proxy.core.exchange import Exchange
 from proxy.core.token import Reading, TokenSource
 from proxy.evidence.activity import Activity
+from proxy.evidence.beside import Beside
 from proxy.evidence.clerk import Clerk
+from proxy.evidence.events import Events
 from proxy.evidence.fold import Folder
 from proxy.evidence.heartbeat import Heartbeat, Probe
 from proxy.evidence.history import History
@@ -61,13 +63,24 @@ class Evidence:
             raise StartFault(f"state_dir: {error}") from None
         self.witness = Witness(self.spool)
         self.shipper = Shipper(self.spool, store, keep)
-        self.history = History(store, instance, keep, good_limit=e.history_limit)
+        self.beside = Beside(self.witness.note, SpoolError, e.reread_after)
+        self.history = History(store, instance, keep, good_limit=e.history_limit, learned=self.beside.clients.learn)
+        self.events = Events(store, self.history.take_first_uses, keep)
         self.activity = Activity(store, process, instance, keep)
         self.folder = Folder(window=e.fold_window, flood_tokens=e.flood_threshold, open_limit=e.flood_groups)
         self.heartbeat = Heartbeat(store, process, probe, lambda: self.activity.requests, self.activity.flush, keep)
         self.rereader = Rereader(_look(source), source.reread, self.witness.note, SpoolError, delays=e.reread_after)
         self.surveyor = Surveyor(source.surroundings, self.witness.note, SpoolError)
-        self.clerk = Clerk(self.witness, self.folder, self.history, self.rereader, self.surveyor, (*sinks, self.activity.saw))
+        self.clerk = Clerk(
+            self.witness,
+            self.folder,
+            self.history,
+            self.rereader,
+            self.surveyor,
+            (*sinks, self.activity.saw),
+            self.beside,
+            self.events,
+        )
 
     def start(self, tasks: Tasks) -> None:
         """Start every loop."""
@@ -77,6 +90,8 @@ class Evidence:
         _ = tasks.keep(self.clerk.run, "repeats")
         _ = tasks.keep(self.rereader.run, "rereads")
         _ = tasks.keep(self.surveyor.run, "surroundings")
+        _ = tasks.keep(self.beside.run, "beside")
+        _ = tasks.keep(self.events.run, "events")
 
     async def flush(self, seconds: float) -> bool:
         """Bring what is left to the store. False when some of it stays in the spool, for the next start."""
@@ -84,6 +99,7 @@ class Evidence:
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.history.flush()
+                await self.events.flush()
                 await self.heartbeat.flush()
         return await self.shipper.flush(seconds)
 

@@ -13,10 +13,26 @@ from proxy.core.incident import Incident, Note
 from proxy.core.memory import AccountChange, BackendVerdicts, ClientMemory
 from proxy.core.token import Reading
 
+__all__ = [
+    "Absence",
+    "AccountChange",
+    "Activity",
+    "BackendVerdicts",
+    "ClientMemory",
+    "Coverage",
+    "Death",
+    "Evidence",
+    "NeighbourIncident",
+    "NeighbourRequest",
+    "OauthEvent",
+    "Others",
+]
+
 
 class Activity(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a tenant usually does. `usual_gap` is the longest ordinary pause between two requests in seconds, learned from
-    `samples` pauses; `last_*` describe its last request before the end of the time asked about."""
+    `samples` pauses over `learned_over` seconds of its past, or `given` by the operator; `last_*` describe its last request
+    before the end of the time asked about."""
 
     last_at: float | None = None
     last_status: int | None = None
@@ -25,6 +41,8 @@ class Activity(msgspec.Struct, frozen=True, omit_defaults=True):
     last_user_agent: str = ""
     usual_gap: float | None = None
     samples: int = 0
+    learned_over: float | None = None
+    given: bool = False
 
 
 class NeighbourIncident(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -92,13 +110,15 @@ class Coverage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Absence(msgspec.Struct, frozen=True, omit_defaults=True):
     """A question about a time in which nothing seems to have arrived, and what is known of it. `reported_at`: when the
-    customer says that it failed. `requests`: of this tenant; `others`: of everybody else."""
+    customer says that it failed. `requests`: of this tenant; `others`: of everybody else that is known; `unattributed`: with
+    no credential or one of nobody we know, so that any of them may have been this tenant's."""
 
     start: float
     end: float
     requests: int | None = None
     others: int | None = None
     reported_at: float | None = None
+    unattributed: int | None = None
 
 
 class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
