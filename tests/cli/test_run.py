@@ -1,0 +1,87 @@
+"""`run` as a process: what keeps it from starting is one line that names the setting; a database that is down does not."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("SCIM_WITNESS_")}
+ENVIRON["PYTHONPATH"] = os.pathsep.join(sys.path)
+PLANTED = "planted-token-8dJq2Vx0RmYt5LcW"
+
+pytestmark = pytest.mark.slow
+
+
+def start(folder, **settings):
+    """Start `run` on free ports with a source whose database is not there, unless told otherwise."""
+    values = {"listen__port": 0, "ops__port": 0, "upstream__url": "http://127.0.0.1:1"} | settings
+    environ = {f"SCIM_WITNESS_{name.upper()}": str(value) for name, value in values.items()}
+    file = folder / "proxy.toml"
+    dsn = f"postgresql://nobody@/none?host={folder}/none"
+    file.write_text(f'state_dir = "state"\n[source]\nkind = "doorkeeper_postgres"\ndsn = "{dsn}"\n[log]\ndestination = "log"\n')
+    return subprocess.Popen(
+        [sys.executable, "-m", "proxy.cli", "run", "--config", str(file)],
+        cwd=folder,
+        env=ENVIRON | environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def refused(process):
+    """Wait for its end; return the one line that it says and its status."""
+    out, err = process.communicate(timeout=30)
+    assert "Traceback" not in err
+    assert out == ""
+    (line,) = err.splitlines()
+    return process.returncode, line
+
+
+@pytest.mark.parametrize("section", ["listen", "ops"])
+def test_port_in_use(tmp_path, section):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        status, line = refused(start(tmp_path, **{f"{section}__port": port}))
+    assert status == 1
+    assert line.startswith(f"scim-witness: {section}.port {port} on {section}.host 127.0.0.1: ")
+
+
+def test_key_that_cannot_be_read(tmp_path):
+    (tmp_path / "state" / "fingerprint.key").mkdir(parents=True)
+    status, line = refused(start(tmp_path))
+    assert (status, f"scim-witness: fingerprint key {tmp_path}/state/fingerprint.key: ") == (1, line[: line.index("Is a ")])
+
+
+def test_state_directory_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    status, line = refused(start(tmp_path, state_dir=tmp_path / "file" / "state"))
+    assert status == 1
+    assert line.startswith(f"scim-witness: state_dir {tmp_path}/file/state: ")
+
+
+def test_a_database_that_is_down_at_the_start_is_503_and_no_end(tmp_path):
+    with start(tmp_path) as process:
+        assert process.stderr is not None
+        found = re.match(r"Clients: (\S+)   operators: (\S+)\n", process.stderr.readline())
+        assert found is not None
+        client = http.client.HTTPConnection(found[1], timeout=30)
+        client.request("GET", "/Users", headers={"Authorization": f"Bearer {PLANTED}"})
+        answer = client.getresponse()
+        assert answer.status == 503
+        body = answer.read()
+        client.close()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "")
+    assert PLANTED.encode() not in body
+    assert PLANTED not in err + (tmp_path / "log").read_text()
