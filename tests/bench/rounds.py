@@ -122,7 +122,8 @@ class Rounds:
             dice.shuffle(order)
             for contender in order:
                 self._stream(contender, number, turns)
-        return turns
+        places = {contender.name: place for place, contender in enumerate(contenders)}
+        return sorted(turns, key=lambda turn: (turn.round, places[turn.contender]))
 
     @contextlib.contextmanager
     def _started(self, contender: Contender, backend: int) -> Iterator[Running]:
