@@ -16,6 +16,8 @@ SAME_REQUEST: Final = 1.0
 """Seconds between the arrival of a request and a revocation that this request causes at Doorkeeper."""
 ROUND_TRIP: Final = 0.1
 """Seconds: a client needs longer between receiving a refreshed token and its first use; a regeneration takes less."""
+AT_ONCE: Final = "no_previous_refresh_token"
+"""The schema flag of a Doorkeeper without that column: a refresh itself revokes the row (refresh_token_request.rb)."""
 NULLABLE: Final = "previous_refresh_token_nullable"
 """The schema flag of doorkeeper#1497: previous_refresh_token may be NULL and then matches any row without a refresh token."""
 
@@ -32,7 +34,9 @@ def examine_rotated(scene: Scene) -> Found | None:
     successors = [s for s in scene.related("successor") if s.created_at <= end + ONE_EVENT]
     if successors:
         return _by_successor(scene, row, successors[0])
-    return _by_use(scene, row, end) if row.refreshable else None
+    if not row.refreshable:
+        return None
+    return _at_once(scene, row, end) if AT_ONCE in scene.flags else _by_use(scene, row, end)
 
 
 def _by_use(scene: Scene, row: Known, end: float) -> Found | None:
@@ -54,6 +58,21 @@ def _by_use(scene: Scene, row: Known, end: float) -> Found | None:
     used = (f"The newer token was first used at {utc(first_use)}, when this one ended.",) if exact else ()
     strong = Confidence.CERTAIN if exact else Confidence.LIKELY
     return _rotated(scene, row, newest.created_at, Confidence.POSSIBLE if against else strong, (line, *used), against)
+
+
+def _at_once(scene: Scene, row: Known, end: float) -> Found | None:
+    """Without the column that links rows, a refresh revokes the old row and inserts the new one in one transaction. The client
+    then has the old token only if the answer was lost or another connection took it."""
+    newer = replacement_at(scene, end)
+    if newer is None:
+        return None
+    line = (
+        f"It had a refresh token, and a newer token was issued {span(newer.created_at - end)} from its end: in one transaction."
+    )
+    column = "This Doorkeeper has no column previous_refresh_token: there a refresh itself ends the old token."
+    against = ("Regenerating a token leaves the same trace.", *(("Others were revoked with it.",) if scene.mass else ()))
+    strong = Confidence.POSSIBLE if scene.mass or _worked_after(scene, end) else Confidence.LIKELY
+    return _rotated(scene, row, newer.created_at, strong, (line, column), against, by="that refresh")
 
 
 def _worked_after(scene: Scene, end: float) -> bool:
@@ -81,13 +100,18 @@ def _by_successor(scene: Scene, row: Known, successor: Sibling) -> Found:
 
 
 def _rotated(
-    scene: Scene, row: Known, refreshed: float, confidence: Confidence, lines: tuple[str, ...], against: tuple[str, ...]
+    scene: Scene,
+    row: Known,
+    refreshed: float,
+    confidence: Confidence,
+    lines: tuple[str, ...],
+    against: tuple[str, ...],
+    by: str = "the first use of the new one",
 ) -> Found:
     end = revoked_at(scene)
     return Found(
         confidence,
-        f"The client refreshed at {utc(refreshed)} and kept using the old token, which was revoked at {utc(end)} by the first "
-        "use of the new one.",
+        f"The client refreshed at {utc(refreshed)} and kept using the old token, which was revoked at {utc(end)} by {by}.",
         evidence_for=(*lines, f"This token was revoked at {utc(end)}."),
         evidence_against=against,
         words={"refreshed": utc(refreshed), "issued": utc(row.created_at)},

@@ -16,6 +16,8 @@ from proxy.core.token import Known, Sibling
 
 ONE_EVENT: Final = 5.0
 """Seconds between revoking the old row and inserting the new one in a single regeneration, slow transactions included."""
+SAME_INSTANT: Final = 0.001
+"""Seconds: Doorkeeper's revoke_all_for gives all rows one revoked_at; what died with this token did not replace it."""
 HANDOVER: Final = 86_400.0
 """Seconds for which a vendor lets old and new token live side by side before the old one is revoked."""
 EXACT: Final = 60.0
@@ -29,12 +31,14 @@ def revoked_at(scene: Scene) -> float | None:
 
 
 def replacements(scene: Scene) -> tuple[Sibling, ...]:
-    """Newer rows of the same application and owner that are no products of a refresh."""
+    """Newer rows of the same application and owner that are no products of a refresh and outlived this one."""
     row = scene.last_row
     if row is None or (row.application is None and row.owner is None):
         return ()
     refreshed = {s.row for s in scene.related("successor")}
-    return tuple(s for s in scene.related("newer") if s.row not in refreshed and _same_party(s, row))
+    newer = (s for s in scene.related("newer") if s.row not in refreshed and _same_party(s, row))
+    end = revoked_at(scene)
+    return tuple(s for s in newer if end is None or s.revoked_at is None or s.revoked_at > end + SAME_INSTANT)
 
 
 def replacement_at(scene: Scene, instant: float) -> Sibling | None:

@@ -71,6 +71,9 @@ NOT_SUPERSEDED = {
     "neither application nor owner": refusal(
         row(revoked_at=AT - HOUR, application=None, owner=None), surroundings=around(newer(AT - HOUR))
     ),
+    "the newer row died with it": refusal(
+        REVOKED, surroundings=around(newer(AT - HOUR - 1, revoked_at=AT - HOUR), newer(AT - HOUR - 2, revoked_at=AT - HOUR))
+    ),
     "newer row, this one alive": backend_refusal(surroundings=around(newer(AT - 1))),
     "revocation in the future": backend_refusal(row(revoked_at=FAR_FUTURE), surroundings=around(newer(AT - 1))),
     "deleted, and replaced much later": gone(newer(AT - 60)),
@@ -88,11 +91,20 @@ ROTATED = {
         OAUTH, surroundings=around(newer(AT - HOUR - 2, row=9), successor(AT - HOUR - 2, used=True))
     ),
     "the refresh passed through here": refusal(OAUTH, oauth=(REFRESH,)),
+    "rotated by the refresh itself": refusal(
+        OAUTH, surroundings=around(newer(AT - HOUR + 0.01), flags=("no_previous_refresh_token",))
+    ),
     "link emptied at first use": refusal(OAUTH, surroundings=around(newer(AT - HOUR - 2, used=True))),
 }
 NOT_ROTATED = {
     "regenerated: issued after the revocation": refusal(OAUTH, surroundings=around(newer(AT - HOUR + 0.01, used=True))),
     "a static token": refusal(REVOKED, surroundings=around(newer(AT - HOUR - 2, used=True))),
+    "a static token, where a refresh rotates at once": refusal(
+        REVOKED, surroundings=around(newer(AT - HOUR + 0.01), flags=("no_previous_refresh_token",))
+    ),
+    "rotated at once, but the newer row is of another hour": refusal(
+        OAUTH, surroundings=around(newer(AT - 2 * HOUR), flags=("no_previous_refresh_token",))
+    ),
     "successor never used": refusal(OAUTH, surroundings=around(successor(AT - HOUR - 2, used=False))),
     "successor made after the revocation": refusal(OAUTH, surroundings=around(successor(AT - 60, used=True))),
     "refused refresh": refusal(
