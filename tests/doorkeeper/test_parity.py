@@ -337,7 +337,8 @@ async def differs(vendor, proxied, judge, name: str, fields: Fields, theirs: str
     assert ours == await judge(fields)
     wired, alone = await ask(proxied.address, fields=fields), await ask(vendor.address, fields=fields)
     assert (theirs, theirs if ours == "alive" else ours) == (alone.word, wired.word)
-    DIFFERENCES[name] = (theirs, ours, why)
+    if theirs != ours:
+        DIFFERENCES[name] = (theirs, ours, why)
 
 
 BREAKDOWNS: Final = {
