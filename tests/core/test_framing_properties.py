@@ -118,9 +118,10 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise(marks)]
 
 
-def drive_heads(parts: list[bytes]) -> list[object]:
+def drive_heads(parts: list[bytes]) -> list[Inbound | Fault | BadCredential]:
     """Feed a Heads as a connection does, until something is refused."""
-    heads, found = Heads(LIMITS), []
+    heads = Heads(LIMITS)
+    found: list[Inbound | Fault | BadCredential] = []
     for part in parts:
         heads.held += part
         while heads.ready():
