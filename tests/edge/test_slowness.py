@@ -32,7 +32,7 @@ async def small(world: World) -> Raw:
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n", b"G", b"GET / HTTP/1.1\r\n", get()[:-2]], ids=repr)
 async def test_head_in_time(sent: bytes):
-    async with World.open(times=SHORT) as world, world.client() as client:
+    async with World.open(times=Times(head=0.4, idle=60.0)) as world, world.client() as client:
         await client.send(sent)
         if sent.strip():
             assert 408 == (await client.answer()).status
