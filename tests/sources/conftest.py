@@ -10,11 +10,13 @@ import asyncpg
 import pytest
 
 from proxy.core.credential import Fingerprinter, Secret
+from proxy.sources.doorkeeper.mysql import doorkeeper_on_mysql
 from proxy.sources.doorkeeper.options import Options
 from proxy.sources.doorkeeper.postgres import doorkeeper_on_postgres
 from proxy.sources.doorkeeper.source import Doorkeeper
 from proxy.tasks import Tasks
 from tests.sources.doorkeeper_tables import MODERN, Tables
+from tests.sources.mysql_tables import MysqlTables
 
 FINGERPRINTER = Fingerprinter(b"a key of a test, 32 bytes long..")
 
@@ -40,7 +42,8 @@ async def opened(tasks: Tasks) -> AsyncIterator[Callable[..., Doorkeeper]]:
     sources = []
 
     def open_source(dsn: str, **options: Any) -> Doorkeeper:
-        sources.append(doorkeeper_on_postgres(Options(primary=dsn, **options), FINGERPRINTER, tasks))
+        build = doorkeeper_on_mysql if dsn.startswith("mysql") else doorkeeper_on_postgres
+        sources.append(build(Options(primary=dsn, **options), FINGERPRINTER, tasks))
         return sources[-1]
 
     yield open_source
@@ -63,3 +66,11 @@ async def tables(database: str) -> AsyncIterator[Tables]:
     """Doorkeeper's tables as of today, empty."""
     async with tables_in(database) as ready:
         yield ready
+
+
+@pytest.fixture
+async def mysql_tables(mariadb_database: str) -> AsyncIterator[MysqlTables]:
+    """Doorkeeper's tables in MariaDB, empty."""
+    tables = await MysqlTables.create(mariadb_database)
+    yield tables
+    tables.close()

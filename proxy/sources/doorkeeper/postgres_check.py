@@ -7,18 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from proxy.core.finding import Finding, Level
+from proxy.sources.doorkeeper import check
 from proxy.sources.doorkeeper.database import Trouble
-from proxy.sources.doorkeeper.options import Hashing, Options
+from proxy.sources.doorkeeper.options import Options
 from proxy.sources.doorkeeper.postgres_connection import SchemaChanged
-from proxy.sources.doorkeeper.postgres_schema import Shape
-
-CLOCK_TOLERANCE: Final = 2.0
-"""Seconds by which clocks may differ before it is worth a word: NTP keeps them within milliseconds."""
+from proxy.sources.doorkeeper.schema import Shape
 
 LAG_TOLERANCE: Final = 5.0
 """Seconds a replica may be behind: the second look hides it from clients, but every new token costs one."""
-
-_SAMPLE: Final = 1_000
 
 Fetch = Callable[..., Awaitable[Sequence[Any]]]
 
@@ -58,11 +54,7 @@ async def _session(via: str, fetch: Fetch, wall: Callable[[], float]) -> list[Fi
     before = wall()
     clock, standby, lag, superuser, version, caught_up = (await fetch(_SESSION))[0]
     offset = clock - (before + wall()) / 2
-    found = [Finding(Level.OK, f"{via}: PostgreSQL {version} answers")]
-    if abs(offset) > CLOCK_TOLERANCE:
-        found.append(Finding(Level.WARNING, f"{via}: its clock is {offset:+.1f} s from ours", "run NTP on both"))
-    else:
-        found.append(Finding(Level.OK, f"{via}: clocks agree within {CLOCK_TOLERANCE:g} s"))
+    found = [Finding(Level.OK, f"{via}: PostgreSQL {version} answers"), check.of_clock(via, offset)]
     if standby and not caught_up and lag is not None and lag > LAG_TOLERANCE:
         found.append(Finding(Level.WARNING, f"{via}: it is {lag:.0f} s behind its primary", "see pg_stat_replication"))
     if standby and via == "primary":
@@ -73,27 +65,7 @@ async def _session(via: str, fetch: Fetch, wall: Callable[[], float]) -> list[Fi
 
 
 def _schema(via: str, shape: Shape) -> list[Finding]:
-    found = [Finding(Level.OK, f"{via}: {shape.tokens.name} has every column that a verdict needs")]
-    if not shape.tokens.indexed("token"):
-        found.append(Finding(
-            Level.FAULT, f"{via}: {shape.tokens.name}.token has no index", "create a unique index: each look-up reads the table"
-        ))  # fmt: skip
-    if "previous_refresh_token_nullable" in shape.flags():
-        found.append(Finding(
-            Level.WARNING,
-            f"{via}: previous_refresh_token may be NULL: Doorkeeper 5.4.0-5.5.0 may kill a stranger's token (doorkeeper#1497)",
-            "upgrade Doorkeeper to 5.5.1 or later",
-        ))  # fmt: skip
-    hidden = [
-        f"{table.name}.{column}"
-        for table, columns in ((shape.tokens, ("refresh_token", "previous_refresh_token")), (shape.grants, ("token",)))
-        for column in columns
-        if column in table.columns and not table.reads(column)
-    ]
-    if hidden:
-        found.append(
-            Finding(Level.WARNING, f"{via}: cannot read {', '.join(hidden)}", "GRANT SELECT on them: they explain refusals")
-        )
+    found = check.of_schema(via, shape)
     if not shape.versioned:
         found.append(Finding(
             Level.WARNING,
@@ -117,16 +89,8 @@ async def _role(via: str, fetch: Fetch, shape: Shape) -> list[Finding]:
 
 
 async def _hashing(via: str, options: Options, fetch: Fetch, shape: Shape) -> list[Finding]:
-    """Guess from the newest rows: a digest is 64 lower-case hex digits (a vendor's own generator may make such tokens too)."""
     total, digests = (await fetch(
         "SELECT count(*)::int8, count(*) FILTER (WHERE s.token ~ '^[0-9a-f]{64}$')::int8 FROM "
-        f"(SELECT t.token::text FROM {shape.tokens.name} AS t ORDER BY t.id DESC LIMIT {_SAMPLE}) AS s(token)"
+        f"(SELECT t.token::text FROM {shape.tokens.name} AS t ORDER BY t.id DESC LIMIT {check.SAMPLE}) AS s(token)"
     ))[0]  # fmt: skip
-    if not total:
-        return [Finding(Level.WARNING, f"{via}: {shape.tokens.name} is empty", "check database and schema")]
-    what = f"{via}: {digests} of the newest {total} tokens are stored as digests, and hashing is {options.hashing}"
-    if options.hashing is Hashing.PLAIN and digests > total / 2:
-        return [Finding(Level.FAULT, what, "set hashing = sha256 (or sha256_fallback_plain)")]
-    if options.hashing is Hashing.SHA256 and digests < total:
-        return [Finding(Level.FAULT, what, "set hashing = plain, or sha256_fallback_plain if Doorkeeper has fallback: :plain")]
-    return [Finding(Level.OK, what)]
+    return [check.of_hashing(via, options.hashing, shape.tokens.name, total, digests)]

@@ -1,21 +1,15 @@
-"""What Doorkeeper's tables look like in one PostgreSQL database, and what our role may read of them.
-
-Every generation of Doorkeeper's migrations is met: without refresh tokens, with nullable application_id, without
-previous_refresh_token or with a nullable one. Read from pg_catalog, which every role may read.
-"""
+"""How PostgreSQL is asked what Doorkeeper's tables look like: pg_catalog, which every role may read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from proxy.sources.doorkeeper.database import Trouble
-from proxy.sources.doorkeeper.options import Options, TenantFrom
+from proxy.sources.doorkeeper.options import Options
+from proxy.sources.doorkeeper.schema import Column, Shape, Table, faults_of
 
-SMALL: Final = 100_000
-"""Rows up to which a table may be read through for a diagnosis: tens of milliseconds on any machine."""
+__all__ = ["INSPECT", "Column", "Shape", "Table", "names", "quoted", "shape_from"]
 
 INSPECT: Final = """
 SELECT k.role, a.attname::text, format_type(a.atttypid, NULL), a.attnotnull,
@@ -28,79 +22,6 @@ JOIN pg_catalog.pg_class c ON c.oid = to_regclass(k.name)::oid
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped AND (a.attnum > 0 OR a.attname = 'xmin')
 """
 """An index that is partial or has the column second does not count: it cannot serve a look-up by that column alone."""
-
-_REQUIRED: Final = ("id", "token", "created_at", "expires_in", "revoked_at")
-_READABLE_IF_THERE: Final = ("scopes", "application_id", "resource_owner_id")
-_WHOLE_NUMBERS: Final = frozenset({"smallint", "integer", "bigint"})
-
-
-class Column(msgspec.Struct, frozen=True):
-    """One column; `type` is its name in SQL, without length."""
-
-    type: str
-    required: bool
-    readable: bool
-    indexed: bool
-
-
-class Table(msgspec.Struct, frozen=True):
-    """One table under its quoted name; `rows` as the planner estimates them, None when it was never analysed."""
-
-    name: str
-    columns: dict[str, Column] = {}
-    rows: float | None = None
-
-    def reads(self, column: str) -> bool:
-        """Whether the column exists and our role may read it."""
-        found = self.columns.get(column)
-        return found is not None and found.readable
-
-    def indexed(self, column: str) -> bool:
-        """Whether a look-up by this column alone is cheap."""
-        found = self.columns.get(column)
-        return found is not None and found.indexed
-
-    @property
-    def small(self) -> bool:
-        """Whether it may be read through."""
-        return self.rows is None or self.rows <= SMALL
-
-
-class Shape(msgspec.Struct, frozen=True):
-    """The tables as they are. `owner` is None when none is configured."""
-
-    tokens: Table
-    applications: Table
-    grants: Table
-    owner: Table | None
-
-    @property
-    def numbered(self) -> bool:
-        """Whether tokens have whole numbers as primary keys (else their text is used: uuid)."""
-        return self.tokens.columns["id"].type in _WHOLE_NUMBERS
-
-    @property
-    def versioned(self) -> bool:
-        """Whether every table that a row of ours comes from shows the transaction that wrote it last (not a view's)."""
-        tables = [self.tokens, *([self.owner] if self.owner else [])]
-        if self.applications.columns:
-            tables.append(self.applications)
-        return all(table.reads("xmin") for table in tables)
-
-    def flags(self) -> tuple[str, ...]:
-        """Words for `Surroundings.schema_flags`."""
-        previous = self.tokens.columns.get("previous_refresh_token")
-        found = []
-        if previous is None:
-            found.append("no_previous_refresh_token")
-        elif not previous.required:
-            found.append("previous_refresh_token_nullable")
-        if "refresh_token" not in self.tokens.columns:
-            found.append("no_refresh_token")
-        application = self.tokens.columns.get("application_id")
-        if application is None or not application.required:
-            found.append("application_id_nullable")
-        return tuple(found)
 
 
 def quoted(identifier: str) -> str:
@@ -136,29 +57,7 @@ def shape_from(records: Iterable[Sequence[Any]], options: Options) -> Shape:
 
     tables = {role: table(role, name) for role, name in names(options).items()}
     shape = Shape(tables["tokens"], tables["applications"], tables["grants"], tables.get("owner"))
-    missing = list(_missing(shape, options))
+    missing = list(faults_of(shape, options))
     if missing:
         raise Trouble("error", "; ".join(missing))
     return shape
-
-
-def _missing(shape: Shape, options: Options) -> Iterable[str]:
-    tokens = shape.tokens
-    if not tokens.columns:
-        yield f"there is no table {tokens.name} in reach of this role"
-        return
-    for column in _REQUIRED:
-        if column not in tokens.columns:
-            yield f"{tokens.name} has no column {column}"
-    for column in (*_REQUIRED, *_READABLE_IF_THERE):
-        if column in tokens.columns and not tokens.reads(column):
-            yield f"{tokens.name}.{column} cannot be read by this role"
-    if shape.owner is not None and options.owner is not None:
-        if not shape.owner.columns:
-            yield f"there is no table {shape.owner.name} in reach of this role"
-        elif not shape.owner.reads(options.owner.key):
-            yield f"{shape.owner.name}.{options.owner.key} is missing or cannot be read by this role"
-    wanted = {TenantFrom.APPLICATION_NAME: "name", TenantFrom.APPLICATION_UID: "uid"}.get(options.tenant_from)
-    for column in ("id", wanted) if wanted is not None else ():
-        if not shape.applications.reads(column):
-            yield f"{shape.applications.name}.{column} is missing or cannot be read by this role, and the tenant hangs on it"

@@ -1,0 +1,228 @@
+"""One connection to MySQL or MariaDB that comes back by itself, and the only place where aiomysql's exceptions are caught.
+
+aiomysql meets a broken answer with whatever its parser trips over, so everything it raises is translated here. A connection
+is never used again after a fault, a time-out or a cancelled wait. Its pool is not used: it hands broken connections out again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ssl
+import time
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import aiomysql
+import msgspec
+import pymysql
+
+from proxy.sources.doorkeeper.database import Trouble
+from proxy.sources.doorkeeper.schema import SchemaChanged
+from proxy.tasks import Tasks
+
+RETRY_PAUSE: Final = 0.5
+"""Seconds after a failed connect in which the next callers are told so at once: an outage must not cost each a wait."""
+
+_SCHEMA: Final = frozenset({1054, 1142, 1143, 1146, 1044})
+"""Unknown column, SELECT denied (table, column), no such table, database denied: time to look at the schema again."""
+_TIMEOUT: Final = frozenset({1969, 3024, 1317, 1205})
+"""max_statement_time (MariaDB), max_execution_time (MySQL), interrupted, lock wait."""
+_LOST: Final = frozenset({1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2003, 2006, 2013, 2014, 2055})
+_OVERLOAD: Final = frozenset({1040, 1041, 1203, 1226})
+_PORT: Final = 3306
+_PARAMETERS: Final = frozenset({"ssl_mode", "ssl_ca", "unix_socket"})
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where and how to connect; times in seconds."""
+
+    dsn: str
+    connect_timeout: float
+    query_timeout: float
+
+    def __repr__(self) -> str:
+        return "<Target>"  # a DSN may hold a password
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what aiomysql.connect takes. ValueError for a DSN that cannot be understood, OSError for its CA file.
+
+        `mysql://user:password@host:3306/database?ssl_mode=verify_identity&ssl_ca=/path`; `mysql2://` is Rails' spelling.
+        `ssl_mode`: disabled (default), required, verify_ca, verify_identity, as MySQL's own clients name them.
+        """
+        url = urlsplit(self.dsn)
+        query = {name: values[-1] for name, values in parse_qs(url.query, strict_parsing=bool(url.query)).items()}
+        if url.scheme not in ("mysql", "mysql2", "mariadb") or query.keys() - _PARAMETERS:
+            raise ValueError("no MySQL URL")
+        return {
+            "host": url.hostname or "localhost",
+            "port": url.port or _PORT,
+            "user": unquote(url.username or ""),
+            "password": unquote(url.password or ""),
+            "db": unquote(url.path.lstrip("/")) or None,
+            "unix_socket": query.get("unix_socket"),
+            "ssl": _tls(query.get("ssl_mode", "verify_ca" if "ssl_ca" in query else "disabled").lower(), query.get("ssl_ca")),
+        }
+
+
+def _tls(mode: str, ca: str | None) -> ssl.SSLContext | None:
+    if mode not in ("disabled", "required", "verify_ca", "verify_identity"):
+        raise ValueError("no such ssl_mode")
+    if mode == "disabled":
+        return None
+    context = ssl.create_default_context(cafile=str(Path(ca)) if ca else None)
+    context.check_hostname = mode == "verify_identity"
+    if mode == "required":
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class _Quiet(aiomysql.Cursor):  # type: ignore[misc]
+    """Shows no warnings: the server's quote values, and Python would print them."""
+
+    async def _show_warnings(self, conn: Any) -> None:
+        del conn
+
+
+class Lane:
+    """One connection, one query at a time, in a read-only session whose zone is UTC."""
+
+    def __init__(self, target: Target, tasks: Tasks, name: str) -> None:
+        self._target = target
+        self._tasks = tasks
+        self._name = name
+        self._lock = asyncio.Lock()
+        self._connection: Any = None
+        self._connecting: asyncio.Task[Any] | None = None
+        self._failed: tuple[float, Trouble] | None = None
+
+    async def fetch(self, sql: str) -> list[Any]:
+        """Run a query. A connection that broke while it lay idle is replaced once. Trouble, or SchemaChanged."""
+        async with self._lock:
+            reused = self._connection is not None
+            try:
+                return await self._run(sql)
+            except Trouble as trouble:
+                if not (reused and trouble.why == "refused"):
+                    raise
+            return await self._run(sql)
+
+    async def _run(self, sql: str) -> list[Any]:
+        connection = await self._connected()
+        try:
+            async with asyncio.timeout(self._target.query_timeout):
+                return await _fetch(connection, sql)
+        except Exception as error:  # noqa: BLE001 - see above
+            self.drop()
+            raise translated(error) from None
+        except BaseException:
+            self.drop()
+            raise
+
+    async def _connected(self) -> Any:
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
+        if self._failed is not None and time.monotonic() < self._failed[0] + RETRY_PAUSE:
+            raise Trouble(self._failed[1].why, self._failed[1].detail)
+        if self._connecting is None or self._connecting.done():
+            self._connecting = self._tasks.start(self._connect(), self._name)
+        await asyncio.shield(self._connecting)  # whoever gives up waiting does not undo what the next one needs
+        if self._connection is None:
+            failed = self._failed[1] if self._failed else Trouble("error", "no connection")
+            raise Trouble(failed.why, failed.detail)
+        return self._connection
+
+    async def _connect(self) -> None:
+        try:
+            async with asyncio.timeout(self._target.connect_timeout):
+                self._connection = await self._open()
+        except Exception as error:  # noqa: BLE001 - see above
+            self._failed = (time.monotonic(), connect_trouble(error))
+        else:
+            self._failed = None
+
+    async def _open(self) -> Any:
+        arguments = self._target.arguments()
+        connection = await aiomysql.connect(
+            **arguments, charset="utf8mb4", sql_mode="''", autocommit=True, program_name="scim-witness", cursorclass=_Quiet
+        )
+        try:
+            if arguments["ssl"] is not None:
+                _insist_on_tls(connection)
+            await _fetch(connection, self._session(connection.server_version))
+            await _fetch(connection, "SET SESSION TRANSACTION READ ONLY")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _session(self, version: str) -> str:
+        """The server ends a statement by itself too, after a connection was dropped."""
+        seconds = self._target.query_timeout
+        limit = f"max_statement_time = {seconds:g}" if "MariaDB" in version else f"max_execution_time = {int(seconds * 1000)}"
+        return f"SET SESSION time_zone = '+00:00', {limit}"
+
+    def drop(self) -> None:
+        """Close the connection at once, whatever it is doing."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.close()
+
+    @property
+    def trying(self) -> bool:
+        """Whether it waits for a connection."""
+        return self._connecting is not None and not self._connecting.done()
+
+
+def _insist_on_tls(connection: Any) -> None:
+    """aiomysql goes on in the clear with a server that offers no TLS, or seems to."""
+    if connection._writer.get_extra_info("ssl_object") is None:  # noqa: SLF001 - it has no public word for it
+        raise Trouble("refused", "the server offers no TLS, and the DSN asks for it")
+
+
+async def _fetch(connection: Any, sql: str) -> list[Any]:
+    cursor = await connection.cursor()
+    await cursor.execute(sql)
+    return list(await cursor.fetchall())
+
+
+def translated(error: Exception) -> Trouble | SchemaChanged:
+    """Return our word for what a query met. Messages of the server are passed on only where they cannot hold a value."""
+    code = _code(error)
+    if isinstance(error, TimeoutError) or code in _TIMEOUT:
+        return Trouble("timeout", "the database did not answer in time")
+    if code in _SCHEMA:
+        return SchemaChanged(Trouble("error", _named(error, speak=True)))
+    if code in _LOST or isinstance(error, (OSError, EOFError, pymysql.err.InterfaceError)):
+        return Trouble("refused", _named(error))
+    return Trouble("error", _named(error))
+
+
+def connect_trouble(error: Exception) -> Trouble:
+    """Return our word for why there is no connection."""
+    if isinstance(error, Trouble):
+        return error
+    if isinstance(error, TimeoutError):
+        return Trouble("timeout", "connecting took too long")
+    if isinstance(error, ValueError):
+        return Trouble("error", "the DSN cannot be understood")  # the message might quote it
+    if _code(error) in _OVERLOAD:
+        return Trouble("overload", "the database has no connection to spare")
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    return Trouble("refused", _named(cause, speak=_code(error) in (1044, 1045, 1049)))
+
+
+def _code(error: BaseException) -> int:
+    known = isinstance(error, pymysql.err.MySQLError) and error.args and isinstance(error.args[0], int)
+    return error.args[0] if known else 0
+
+
+def _named(error: BaseException, *, speak: bool = False) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return f"{type(error).__name__} {errno.errorcode.get(error.errno, error.errno)}"
+    code = _code(error)
+    name = f"{type(error).__name__} {code}" if code else type(error).__name__
+    return f"{name}: {error.args[1]}" if speak and len(error.args) > 1 else name
