@@ -117,15 +117,18 @@ async def test_client_that_does_not_read_is_cut_and_the_backend_with_it():
 
 async def test_small_answers_that_nobody_reads_are_cut_too():
     """Below the high-water mark nothing is paused: the close that waits for the last octets needs a deadline of its own."""
-    async with World.open(times=SHORT) as world:
+    async with World.open(times=SHORT, send_buffer=8_192) as world:
 
         async def script(talk: Talk) -> None:
-            await talk.answer(b"x" * 2_000_000)
+            await talk.answer(b"x" * (WRITE_HIGH - 2_000))
 
         world.backend.script = script
         client = await small(world)
         await client.send(get(extra=b"Connection: close\r\n"))
         await until(lambda: world.witness.exchanges)
+        (connection,) = world.listener._clients
+        assert not connection._writing_paused
+        assert connection._transport.get_write_buffer_size()
         await until(lambda: len(world.listener) == 0)
         client.leave()
 

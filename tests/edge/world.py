@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -247,6 +248,7 @@ class World:
         limits: Limits | None = None,
         trusted: Sequence[Any] = (),
         max_connections: int = 1_000,
+        send_buffer: int = 0,
         listener_tls: ssl.SSLContext | None = None,
         backend_tls: ssl.SSLContext | None = None,
         client_tls: ssl.SSLContext | None = None,
@@ -277,6 +279,8 @@ class World:
         bounds = ListenerOptions(limits or Limits(), times or Times(), max_connections, 128, listener_tls)
         listener = Listener(bounds, handler, deadlines, tasks, peers)
         sock = bind("127.0.0.1", 0)
+        if send_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         port = sock.getsockname()[1]
         await listener.start(sock)
         world = cls(backend, tokens, witness, listener, pool, deadlines, tasks, handler, port, failures, client_tls)
