@@ -58,8 +58,11 @@ class Known(msgspec.Struct, frozen=True, tag="known", omit_defaults=True):
         return None if self.expires_in is None else self.created_at + self.expires_in
 
 
-class Unknown(msgspec.Struct, frozen=True, tag="unknown"):
-    """The source answered and has no such token."""
+class Unknown(msgspec.Struct, frozen=True, tag="unknown", omit_defaults=True):
+    """The source answered and has no such token. `why` says more where the token itself tells: bad_signature, algorithm,
+    unknown_key, wrong_issuer and so on (proxy/sources/jwt/verify.py), or refresh_token, wrong_audience (introspection)."""
+
+    why: str = ""
 
 
 class Unavailable(msgspec.Struct, frozen=True, tag="unavailable"):
@@ -120,7 +123,9 @@ class NearMiss(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Surroundings(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a source knows around a token at an instant: read for an incident, never on the way of a request that is allowed."""
+    """What a source knows around a token at an instant: read for an incident, never on the way of a request that is allowed.
+
+    `readings` are what the other configured sources said of the same token then."""
 
     read_at: float
     source: str
@@ -129,6 +134,7 @@ class Surroundings(msgspec.Struct, frozen=True, omit_defaults=True):
     same_instant_count: int = 0
     schema_flags: tuple[str, ...] = ()
     error: str | None = None
+    readings: tuple[Reading, ...] = ()
 
 
 class TokenSource(Protocol):

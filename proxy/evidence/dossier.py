@@ -79,6 +79,8 @@ async def dossier(reader: EvidenceReader, incident: Incident, required_scopes: S
         required_scopes=tuple(required_scopes),
         first_uses=await _first_uses(reader, notes, incident, unread),
         owner_change=incident.owner_change,
+        addressed_serves=await _serves(reader, incident, unread),
+        readings=tuple(r for note in notes if note.surroundings is not None for r in note.surroundings.readings),
     )
     return Dossier(evidence, tuple(dict.fromkeys(unread)))
 
@@ -171,6 +173,15 @@ async def _verdicts(
 async def _next_incidents(reader: EvidenceReader, incident: Incident) -> tuple[Incident, ...]:
     page = await reader.incidents(fingerprint=incident.fingerprint, limit=20)
     return tuple(sorted(page.incidents, key=lambda other: other.at))
+
+
+async def _serves(reader: EvidenceReader, incident: Incident, unread: list[str]) -> bool | None:
+    """Whether the tenant whose address was called is served with tokens of its own. None where the question does not arise."""
+    if not incident.addressed_tenant or incident.addressed_tenant == incident.tenant or incident.backend is None:
+        return None
+    start = incident.at - DAYS * DAY
+    minutes = await _try("activity", reader.activity(incident.addressed_tenant, start, incident.at + DAY), [], unread)
+    return any(minute.traffic.good for minute in minutes)
 
 
 # --- others ---------------------------------------------------------------------------------------------------------
