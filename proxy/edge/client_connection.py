@@ -10,16 +10,16 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 import msgspec
 
 from proxy.core.framing import Chunked, Decoder, FramingError, Length
 from proxy.core.grammar import Fault, Limits
 from proxy.core.headers import Peer
-from proxy.core.inbound import BadCredential, Heads, Inbound
+from proxy.core.inbound import Heads, Inbound
 from proxy.edge import answers
+from proxy.edge.client_ports import Counterpart, Owner, PeerOf, Refused, Road, Sink
 from proxy.edge.deadlines import NEVER, Deadlines
 from proxy.edge.faults import ExchangeError, FaultKind
 
@@ -37,9 +37,6 @@ HALF_CLOSE_GRACE: Final = 1.0
 one that only finished sending; the first is common, the second almost never waits."""
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-Refused = Fault | BadCredential
-Sink = Callable[[bytes], None]
-
 
 class Times(msgspec.Struct, frozen=True):
     """Deadlines of a client connection, in seconds: for a whole head, between requests, per read of a body, per write."""
@@ -48,48 +45,6 @@ class Times(msgspec.Struct, frozen=True):
     idle: float = 75.0
     body_read: float = 30.0
     write: float = 30.0
-
-
-class Road(Protocol):
-    """What walks a request from head to answer."""
-
-    async def walk(self, client: ClientConnection, request: Inbound | Refused) -> None:
-        """Answer one request. Sets `client.keep` to False when the connection must end after it."""
-
-
-class Owner(Protocol):
-    """What keeps count of connections."""
-
-    draining: bool
-
-    def joined(self, client: ClientConnection) -> bool:
-        """Register, and start `client.serve`; False when there are too many."""
-
-    def left(self, client: ClientConnection) -> None:
-        """Unregister."""
-
-
-class PeerOf(Protocol):
-    """Turns a transport's peer name into a Peer."""
-
-    def __call__(self, name: object, tls: bool) -> Peer:  # noqa: FBT001
-        """`name` is what get_extra_info("peername") gave."""
-
-
-class Counterpart(Protocol):
-    """Whoever the connection's bytes go to and come from just now."""
-
-    def fail(self, fault: ExchangeError) -> None:
-        """The client's side broke."""
-
-    def close(self) -> None:
-        """The client has gone."""
-
-    def pause_reading(self) -> None:
-        """The client takes no more."""
-
-    def resume_reading(self) -> None:
-        """The client takes more."""
 
 
 class ClientConnection(asyncio.Protocol):

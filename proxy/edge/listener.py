@@ -13,7 +13,8 @@ import msgspec
 
 from proxy.core.grammar import Limits
 from proxy.core.headers import Peer
-from proxy.edge.client_connection import ClientConnection, Road, Times
+from proxy.edge.client_connection import ClientConnection, Times
+from proxy.edge.client_ports import Road
 from proxy.edge.deadlines import Deadlines
 from proxy.tasks import Tasks
 

@@ -12,7 +12,8 @@ from typing import Final, Protocol
 
 from proxy.core.credential import Bearer, Credential, Malformed, Missing, Secret, Several
 from proxy.core.exchange import AnsweredBy, Exchange
-from proxy.core.headers import value_of
+from proxy.core.grammar import Fields
+from proxy.core.headers import value_of, values_of
 from proxy.core.history import TokenHistory
 from proxy.core.inbound import Inbound
 from proxy.core.incident import Admission, BackendAnswer, Case, Incident, Kind
@@ -147,6 +148,7 @@ class Passage:
             time.monotonic() - self.started,
             self.attempts,
             self._text(b"traceparent"),
+            self.route_tenant,
         )
 
     def _text(self, name: bytes) -> str:
@@ -193,12 +195,12 @@ class Passage:
                     return raw[:-size] + MASK
         return raw
 
-    def backend_answer(self, status: int, fields: list[tuple[bytes, bytes, bytes]], body: bytes, *, cut: bool) -> BackendAnswer:
+    def backend_answer(self, status: int, fields: Fields, body: bytes, *, cut: bool) -> BackendAnswer:
         """A refusing backend's words, masked."""
         return BackendAnswer(
             status=status,
             address=self.backend,
-            www_authenticate=tuple(printable(self.clean(v)) for n, _, v in fields if n == b"www-authenticate"),
+            www_authenticate=tuple(printable(self.clean(v)) for v in values_of(fields, b"www-authenticate")),
             content_type=printable(self.clean(value_of(fields, b"content-type")), 128),
             server=printable(self.clean(value_of(fields, b"server")), 128),
             body=self._clean_cut(body).decode("latin-1"),

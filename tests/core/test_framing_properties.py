@@ -147,6 +147,8 @@ def drive_decoder(decoder, parts: list[bytes]) -> tuple[bytes, bool, str]:
 @example(b"\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", [1, 2, 3])
 @example(b"GET /" + b"a" * 3_000, [2_004])
 @example(b"GET / HTTP/1.1\r\nAuthorization: Bearer " + b"a" * 3_000, [40, 2_001])
+@example(b"GET / HTTP/1.1\r\nAuthorization: Bearer " + b"a" * 3_000 + b"\r\nHost: h\r\n\r\n", [])
+@example(b"GET /" + b"a" * 3_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", [])
 def test_heads_are_the_same_in_any_split(data: bytes, places: list[int]):
     assert drive_heads([data]) == drive_heads(cut(data, places)) == drive_heads([bytes([b]) for b in data])
 

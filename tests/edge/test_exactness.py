@@ -14,7 +14,7 @@ ODD_VALUES = [
     b"",
     b"a,b ,  c",
     b'"quoted, \\" string"',
-    b"caf\xe9",
+    b"\xe9t\xe9",
     "käse".encode(),
     b"\x80\x85\xa0\xff",
     b"a\tb",

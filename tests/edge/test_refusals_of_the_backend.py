@@ -164,7 +164,7 @@ async def test_failed_retry_does_not_touch_the_connection_it_gave_back():
             calls.append(1)
             if len(calls) == 2:
                 world.backend.script = slow
-                other.append(asyncio.create_task(world.ask(get(extra=b"X-Case: other\r\n"))))
+                other.append(asyncio.create_task(world.ask(post(b"x", extra=b"X-Case: other\r\n"))))
                 await until(lambda: len(world.backend.requests) == 2)
                 raise ExchangeError(FaultKind.BACKEND_UNREACHABLE, untouched=True)
             return await connect()

@@ -331,14 +331,19 @@ async def test_a_waiter_that_is_cancelled_when_called_passes_the_call_on():
 
 async def test_newcomers_do_not_overtake_those_who_wait():
     async with World.open(upstream={"max_connections": 1, "queue_timeout": 5.0}) as world:
+        await world.good()
         pool = world.upstream
-        held = await pool.acquire(writes=False)
+        connection = pool.take_idle(writes=False)
+        assert connection is not None
         waiting = asyncio.create_task(pool.acquire(writes=False))
         await until(lambda: pool.queued == 1)
-        held.close()
-        await until(lambda: pool._called or waiting.done())
+        # as a release does, with a newcomer in the same turn of the loop
+        pool._idle.append(connection)
+        pool._call_next()
+        assert pool.take_idle(writes=False) is None
         newcomer = asyncio.create_task(pool.acquire(writes=False))
-        (await waiting).close()
+        assert connection is await waiting
+        connection.close()
         (await newcomer).close()
 
 
