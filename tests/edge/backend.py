@@ -139,6 +139,7 @@ class Backend:
     async def _talk(self, connection: Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         parser = h11.Connection(h11.SERVER, max_incomplete_event_size=1_000_000)
         request = Request(b"", b"", [])
+        parts: list[bytes] = []
         while True:
             event = parser.next_event()
             if event is h11.NEED_DATA:
@@ -152,8 +153,10 @@ class Backend:
                 if self.early is not None:
                     await self.early(Talk(self, connection, request, reader, writer))
             elif isinstance(event, h11.Data):
-                request.body += event.data
+                parts.append(event.data)
             elif isinstance(event, h11.EndOfMessage):
+                request.body = b"".join(parts)
+                parts.clear()
                 self.requests.append(request)
                 await self.script(Talk(self, connection, request, reader, writer))
                 parser.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
