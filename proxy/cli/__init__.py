@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "tenants": "List the tenants that were seen.",
     "last-seen": "Say when a tenant's last request came, and how it was answered.",
     "absence": "Say what arrived between two times, and for how much of it that is proven.",
+    "audit": "List the tokens that will fail next, and why; for cron too.",
     "check-config": "Check a configuration: every fault at once.",
     "doctor": "Check what the proxy stands on: backend, source, store, ports, disk.",
     "fingerprint": "Print the fingerprint of a token, which is read from stdin.",
@@ -34,7 +35,7 @@ COMMANDS: Final = {
 
 EPILOG: Final = (
     "Exit status: 0 done; 1 something failed or was found wrong; 2 usage or configuration; 3 not found; 4 the store cannot "
-    "be reached. The configuration is --config, else $SCIM_WITNESS_CONFIG, else ./config/proxy.toml."
+    "be reached; 5 a token source cannot. The configuration is --config, else $SCIM_WITNESS_CONFIG, else ./config/proxy.toml."
 )
 
 

@@ -24,6 +24,7 @@ class Status(enum.IntEnum):
     USAGE = 2
     NOT_FOUND = 3
     STORE = 4
+    SOURCE = 5
 
 
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x0A} | {

@@ -29,7 +29,7 @@ def sources_of(
         if isinstance(source, TokenFile):
             built.append(_token_file(source, fingerprinter, report))
         else:
-            built.append(doorkeeper_on_postgres(_doorkeeper(source), fingerprinter, tasks))
+            built.append(doorkeeper_on_postgres(doorkeeper_options(source), fingerprinter, tasks))
     return built
 
 
@@ -41,7 +41,8 @@ def _token_file(source: TokenFile, fingerprinter: Fingerprinter, report: Callabl
         raise StartFault(f"source.path: {error}") from None
 
 
-def _doorkeeper(source: DoorkeeperPostgres) -> Options:
+def doorkeeper_options(source: DoorkeeperPostgres) -> Options:
+    """What the settings say of the tables."""
     owner = source.owner
     active = owner.active_expression or owner.active_column or ""
     return Options(

@@ -21,7 +21,7 @@ from proxy.tasks import Tasks
 RETRY_PAUSE: Final = 0.5
 """Seconds after a failed connect in which the next callers are told so at once: an outage must not cost each a wait."""
 
-_TRANSLATED: Final = (
+TRANSLATED: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -69,7 +69,7 @@ class Lane:
             reused = self._connection is not None
             try:
                 return await self._run(await self._connected(), sql, args)
-            except _TRANSLATED as error:
+            except TRANSLATED as error:
                 self.drop()
                 if not (reused and _is_lost(error)):
                     raise translated(error) from None
@@ -78,7 +78,7 @@ class Lane:
                 raise
             try:
                 return await self._run(await self._connected(), sql, args)
-            except _TRANSLATED as error:
+            except TRANSLATED as error:
                 self.drop()
                 raise translated(error) from None
             except BaseException:
@@ -121,7 +121,7 @@ class Lane:
                 max_cached_statement_lifetime=0,
                 server_settings=settings,
             )
-        except (*_TRANSLATED, ValueError) as error:
+        except (*TRANSLATED, ValueError) as error:
             self._failed = (time.monotonic(), connect_trouble(error))
         else:
             self._failed = None

@@ -1,0 +1,54 @@
+"""`scim-witness audit` on the wired program: rows in PostgreSQL, use of tokens through the proxy."""
+
+from __future__ import annotations
+
+import json
+
+from tests.end_to_end.running import get, token_file, until
+from tests.sources.conftest import tables_in
+
+
+def audited(proxy, *more):
+    done = proxy.command("audit", "--json", *more)
+    return done.returncode, json.loads(done.stdout)
+
+
+async def test_who_fails_next(deploy, backend, database, tmp_path):
+    async with tables_in(database) as tables:
+        application, owner = await tables.application(), await tables.owner(active=False)
+        common = {"application_id": application, "resource_owner_id": owner}
+        await tables.token("held-by-okta", created_at="=timestamp '2026-05-03'", **common)
+        await tables.token("soon", application_id=await tables.application("beta"), expires_in=86_400, refresh_token="r")
+        await tables.token("later", application_id=await tables.application("gamma"), expires_in=86_400)
+        source = f'[source]\nkind = "doorkeeper_postgres"\ndsn = "{database}"\n'
+        source += '[source.owner]\ntable = "users"\nactive_column = "active"'
+        proxy = deploy(backend, source)
+        proxy.start()
+        assert (await get(f"{proxy.data}/scim/v2/Users", "held-by-okta"))[0] == 200
+        await tables.token("newer", created_at="=timestamp '2026-05-17'", **common)
+
+        def found():
+            return {(f["code"], f.get("tenant", "")) for f in audited(proxy)[1]["findings"]}
+
+        everything = {("expiring", "gamma"), ("owner_inactive", "acme"), ("superseded_in_use", "acme")}
+        until(lambda: found() == everything)
+        gauges = tmp_path / "audit.prom"
+        status, answer = audited(proxy, "--access-token-expires-in", "7200", "--metrics-file", str(gauges))
+        assert (1, 4, 3) == (status, answer["rows"], answer["counts"]["cleanup_deletes"])
+        assert 'scim_witness_audit_findings{code="expiring"} 1\n' in gauges.read_text()
+        assert b"superseded_in_use (1)" in proxy.command("audit").stdout
+        await tables.execute("DELETE FROM oauth_access_tokens")
+        assert (0, 0) == (audited(proxy)[0], audited(proxy)[1]["alive"])
+        await tables.execute("DROP TABLE oauth_access_tokens")
+        broken = proxy.command("audit")
+        assert (5, True) == (broken.returncode, b"no table" in broken.stderr)
+
+
+def test_a_token_file_without_the_store(deploy, tmp_path):
+    proxy = deploy("http://127.0.0.1:1", token_file(tmp_path, {"T": "acme"}))
+    status, answer = audited(proxy)
+    assert (0, 1, True) == (status, answer["alive"], "use of tokens is not known" in answer["not_known"])
+    (tmp_path / "tokens.toml").write_text((tmp_path / "tokens.toml").read_text() + "expires_in = 1\n")
+    assert 0 == audited(proxy)[1]["alive"]
+    (tmp_path / "tokens.toml").write_text("[[token]]\n")
+    assert 5 == proxy.command("audit", "--json").returncode
