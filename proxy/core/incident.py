@@ -14,7 +14,7 @@ import msgspec
 
 from proxy.core.exchange import Exchange
 from proxy.core.history import TokenHistory
-from proxy.core.memory import AccountChange, BackendVerdicts, ClientMemory
+from proxy.core.memory import AccountChange, BackendVerdicts, ClientMemory, OauthEvent
 from proxy.core.token import Reading, Surroundings
 
 SCHEMA: Final = 1
@@ -26,12 +26,15 @@ BACKEND_BODY_LIMIT: Final = 2_048
 
 class Kind(enum.StrEnum):
     """`refusal`: we said it. `backend_refusal`: the backend said it. `would_refuse`: observe mode let it pass.
-    `disagreement`: the backend refused a token that is alive, and the policy kept the refusal from the client."""
+    `disagreement`: the backend refused a token that is alive, and the policy kept the refusal from the client.
+    `oauth_refusal`: the token endpoint refused to issue or renew a token; `fingerprint` is the access token's whose refresh
+    token was presented where that is known, else the refresh token's own."""
 
     REFUSAL = "refusal"
     BACKEND_REFUSAL = "backend_refusal"
     WOULD_REFUSE = "would_refuse"
     DISAGREEMENT = "disagreement"
+    OAUTH_REFUSAL = "oauth_refusal"
 
 
 class Unrecorded(Exception):  # noqa: N818 - it is a state of the evidence, not a mistake
@@ -74,7 +77,9 @@ class BackendAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`reading` is what the verdict rests on; `second_look` the primary's answer before a refusal or right after the
+    """`oauth` is the call that an `oauth_refusal` is about.
+
+    `reading` is what the verdict rests on; `second_look` the primary's answer before a refusal or right after the
     backend's; `credential_length` is in octets. `instance` names the proxy process that saw it.
 
     `addressed_tenant` is whose URL or host was called, where the route tells. `client`, `backends` and `owner_change` are what
@@ -100,6 +105,7 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     client: ClientMemory | None = None
     backends: tuple[BackendVerdicts, ...] = ()
     owner_change: AccountChange | None = None
+    oauth: OauthEvent | None = None
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,5 +1,5 @@
 """What the proxy remembers beside tokens, as an incident keeps it: what the same client did before, how each backend instance
-answered, who last changed an account. Times in epoch seconds of the proxy's clock."""
+answered, who last changed an account, which calls went to the OAuth endpoints. Times in epoch seconds of the proxy's clock."""
 
 from __future__ import annotations
 
@@ -50,3 +50,33 @@ class FirstUse(msgspec.Struct, frozen=True, omit_defaults=True):
     tenant: str
     at: float
     new: bool = False
+
+
+class OauthEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call to an OAuth endpoint that passed through here; fingerprints only. `endpoint`: token, authorize, revoke,
+    introspect. `created` is the access token issued, `presented` the access token whose refresh token was presented (or
+    that was revoked). `refresh_issued` tells whether the answer held a refresh token.
+
+    `refresh_presented` and `refresh_created` name refresh tokens, `exchange` is the id of the request, `application` the name
+    of the application by the row. `unread` says why a body was not read (too_large, encoding), `lint` what is wrong with the
+    answer.
+    """
+
+    at: float
+    endpoint: str
+    status: int
+    grant_type: str = ""
+    error: str = ""
+    tenant: str = ""
+    created: str = ""
+    presented: str = ""
+    expires_in: int | None = None
+    refresh_issued: bool | None = None
+    user_agent: str = ""
+    client: str = ""
+    exchange: str = ""
+    refresh_presented: str = ""
+    refresh_created: str = ""
+    application: str = ""
+    unread: str = ""
+    lint: tuple[str, ...] = ()

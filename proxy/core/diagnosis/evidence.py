@@ -10,7 +10,7 @@ import msgspec
 
 from proxy.core.history import TokenHistory
 from proxy.core.incident import Incident, Note
-from proxy.core.memory import AccountChange, BackendVerdicts, ClientMemory
+from proxy.core.memory import AccountChange, BackendVerdicts, ClientMemory, OauthEvent
 from proxy.core.token import Reading
 
 __all__ = [
@@ -80,25 +80,6 @@ class Others(msgspec.Struct, frozen=True, omit_defaults=True):
     incidents: tuple[NeighbourIncident, ...] = ()
     deaths: tuple[Death, ...] = ()
     requests: tuple[NeighbourRequest, ...] = ()
-
-
-class OauthEvent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A call to an OAuth endpoint that passed through here; fingerprints only. `endpoint`: token, authorize, revoke,
-    introspect. `created` is the access token issued, `presented` the access token whose refresh token was presented (or
-    that was revoked). `refresh_issued` tells whether the answer held a refresh token."""
-
-    at: float
-    endpoint: str
-    status: int
-    grant_type: str = ""
-    error: str = ""
-    tenant: str = ""
-    created: str = ""
-    presented: str = ""
-    expires_in: int | None = None
-    refresh_issued: bool | None = None
-    user_agent: str = ""
-    client: str = ""
 
 
 class Coverage(msgspec.Struct, frozen=True, omit_defaults=True):
