@@ -18,6 +18,9 @@ from proxy.cli.reading import ask, diagnosed, now
 from proxy.cli.screen import Status
 from proxy.core.diagnosis import Diagnosis, Evidence
 from proxy.core.explain import explain_text
+from proxy.evidence.bundle import Seal, seal
+from proxy.evidence.reader import EvidenceReader
+from proxy.evidence.redis_store import StoreError
 
 _PAGE: Final = """\
 <!doctype html>
@@ -28,6 +31,7 @@ pre{{white-space:pre-wrap;overflow-wrap:anywhere}}</style></head><body>
 <pre>{text}</pre>
 <h2>The record</h2>
 <pre id="record">{json}</pre>
+<p>{chain}</p>
 <p>Written by scim-witness {version} on {time}. Tokens are named by fingerprints; none is in this file.</p>
 </body></html>
 """
@@ -43,8 +47,14 @@ def export(
 ) -> None:
     """Write one incident with its explanation and its whole record into a file for a ticket. The file is yours alone (0600)."""
     settings = settings_from(config)
-    evidence, diagnosis = ask(settings, lambda reader: diagnosed(reader, incident, settings))
-    text = _json(evidence, diagnosis) if output.suffix == ".json" else page(evidence, diagnosis, now())
+
+    async def gather(reader: EvidenceReader) -> tuple[Evidence, Diagnosis, Seal | None]:
+        evidence, diagnosis = await diagnosed(reader, incident, settings)
+        return evidence, diagnosis, await _seal(reader, evidence)
+
+    evidence, diagnosis, sealed = ask(settings, gather)
+    json = output.suffix == ".json"
+    text = _json(evidence, diagnosis, sealed) if json else page(evidence, diagnosis, sealed, now())
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (os.O_TRUNC if force else os.O_EXCL)
     try:
         with os.fdopen(os.open(output, flags, 0o600), "w", encoding="utf-8") as file:
@@ -56,17 +66,33 @@ def export(
     screen.say(f"Wrote {output}.")
 
 
-def page(evidence: Evidence, diagnosis: Diagnosis, at: float) -> str:
+async def _seal(reader: EvidenceReader, evidence: Evidence) -> Seal | None:
+    try:
+        stored = await reader.stored(evidence.incident.id) if evidence.incident is not None else None
+    except StoreError:
+        return None
+    return None if stored is None else seal(stored)
+
+
+def page(evidence: Evidence, diagnosis: Diagnosis, sealed: Seal | None, at: float) -> str:
     """Return the page; `at` (epoch seconds) is when it is made. Everything that others wrote is escaped."""
     incident = evidence.incident
     return _PAGE.format(
         id=html.escape(incident.id if incident else ""),
         text=html.escape(explain_text(evidence, diagnosis, at)),
-        json=html.escape(_json(evidence, diagnosis)),
+        json=html.escape(_json(evidence, diagnosis, sealed)),
+        chain=html.escape(_place(sealed)),
         version=__version__,
         time=times.show(at),
     )
 
 
-def _json(evidence: Evidence, diagnosis: Diagnosis) -> str:
-    return msgspec.json.format(msgspec.json.encode(record(evidence, diagnosis))).decode()
+def _place(sealed: Seal | None) -> str:
+    if sealed is None:
+        return "Its place in the chain of records is not known yet: it still lies in the spool. Export it again later."
+    return f"Record {sealed.sequence} of chain {sealed.chain}, SHA-256 {sealed.digest}, after {sealed.previous}."
+
+
+def _json(evidence: Evidence, diagnosis: Diagnosis, sealed: Seal | None) -> str:
+    value = record(evidence, diagnosis) | {"chain": sealed}
+    return msgspec.json.format(msgspec.json.encode(value)).decode()

@@ -69,6 +69,10 @@ class EvidenceReader:
         stored = (await queries.incidents(self._need_store(), [wanted])).get(wanted)
         return None if stored is None else stored.incident
 
+    async def stored(self, incident_id: str) -> queries.Stored | None:
+        """An incident as the store has it, with its place in its chain. None while it lies in the spool. StoreError."""
+        return (await queries.incidents(self._need_store(), [incident_id.upper()])).get(incident_id.upper())
+
     async def incidents(
         self, tenant: str | None = None, fingerprint: str | None = None, before: str | None = None, limit: int = 50
     ) -> Page:
