@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final, Protocol
 
-from proxy.core.grammar import line_fault, parse_fields
+from proxy.core.grammar import parse_fields
 
 SIZE_LINE_LIMIT: Final = 1_024
 """Octets of a chunk-size line with its extensions: nobody uses extensions, RFC 9112 section 7.1.1 asks for a bound."""
@@ -171,7 +171,7 @@ class Chunked:
         self._trailer_size += len(line) + 2
         if self._trailer_size > TRAILER_LIMIT:
             raise FramingError("trailer_too_long")
-        fields = "control_character" if line_fault(line) else parse_fields([line])
+        fields = parse_fields([line])
         if isinstance(fields, str):
             raise FramingError(f"trailer_{fields}")
         name = fields[0][0].replace(b"_", b"-")

@@ -31,48 +31,64 @@ class Limits(msgspec.Struct, frozen=True):
     methods: frozenset[bytes] = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 
 
-Fields = list[tuple[bytes, bytes, bytes]]
-"""Field lines as received: (lower-case name, name, value without outer white space), in order."""
+Field = tuple[bytes, bytes, bytes, bytes]
+"""A field line: lower-case name, name, value without outer white space, and the line as we write it, CR LF included."""
+Fields = list[Field]
+"""Field lines in the order in which they were received."""
 
 TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 """A Content-Length: RFC 9110 section 8.6 wants 1*DIGIT; 18 digits stay below 2**63 and below Python's own limits."""
 
-_ALLOWED: Final = bytes(b for b in range(256) if b in (9, 10, 13) or (b >= 32 and b != 127))
-_NAMES: dict[bytes, bytes] = {}
-_NAMES_LIMIT: Final = 4_096
-"""Field names remembered with their lower-case form: real traffic has dozens, and strangers cannot fill more than this."""
-MEMORABLE_NAME: Final = 64
-"""Octets of a field name that is remembered: with longer ones a stranger could fill hundreds of megabytes."""
-
-
-def line_fault(head: bytes) -> str | None:
-    """Tell what is wrong with the characters of a head, or None. CR and LF only as a pair (RFC 9112 section 2.2)."""
-    if head.translate(None, _ALLOWED):
-        return "control_character"
-    pairs = head.count(b"\r\n")
-    if head.count(b"\r") != pairs or head.count(b"\n") != pairs:
-        return "bare_cr_or_lf"
-    return None
+_TEXT: Final = bytes(b for b in range(256) if b == 9 or (b >= 32 and b != 127))
+_STEADY: Final = frozenset(
+    (b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"cache-control", b"connection", b"content-encoding",
+     b"content-length", b"content-type", b"host", b"pragma", b"server", b"strict-transport-security", b"transfer-encoding",
+     b"user-agent", b"vary", b"via", b"x-content-type-options", b"x-frame-options", b"x-xss-protection")
+)  # fmt: skip
+"""Fields whose lines come again and again and hold no secret: parsed once, then remembered whole."""
+_LINES: dict[bytes, Field] = {}
+_LINES_LIMIT: Final = 4_096
+"""Lines remembered: real traffic has hundreds. When strangers have filled it, it is emptied and fills with real ones again."""
+MEMORABLE: Final = 192
+"""Octets of a line that is remembered: the longest user agents; all lines together stay below 3 MB."""
 
 
 def parse_fields(lines: list[bytes]) -> Fields | str:
-    """Split field lines (RFC 9112 section 5). Returns a word for the first that is not one."""
+    """Split field lines (RFC 9112 section 5). Returns a word for the first that is not one. Lines were parted at CR LF, so
+    that a CR or LF within one is bare (section 2.2)."""
     fields: Fields = []
     for line in lines:
-        name, colon, value = line.partition(b":")
-        lower = _NAMES.get(name)
-        if lower is None:
-            why = _name_fault(name, colon)
-            if why is not None:
-                return why
-            lower = name.lower()
-            if len(_NAMES) < _NAMES_LIMIT and len(name) <= MEMORABLE_NAME:
-                _NAMES[name] = lower
-        elif not colon:
-            return "field_without_colon"
-        fields.append((lower, name, value.strip(b" \t")))
+        field = _LINES.get(line)
+        if field is None:
+            parsed = _parse_field(line)
+            if isinstance(parsed, str):
+                return parsed
+            field = parsed
+        fields.append(field)
     return fields
+
+
+def _parse_field(line: bytes) -> Field | str:
+    name, colon, value = line.partition(b":")
+    why = text_fault(line) or _name_fault(name, colon)
+    if why is not None:
+        return why
+    lower = name.lower()
+    value = value.strip(b" \t")
+    field = (lower, name, value, b"%b: %b\r\n" % (name, value))
+    if lower in _STEADY and len(line) <= MEMORABLE:
+        if len(_LINES) >= _LINES_LIMIT:
+            _LINES.clear()
+        _LINES[line] = field
+    return field
+
+
+def text_fault(line: bytes) -> str | None:
+    """Tell what is wrong with the characters of a line, or None."""
+    if line.translate(None, _TEXT):
+        return "bare_cr_or_lf" if b"\r" in line or b"\n" in line else "control_character"
+    return None
 
 
 def _name_fault(name: bytes, colon: bytes) -> str | None:

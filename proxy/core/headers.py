@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.core.grammar import MEMORABLE_NAME, Fields
+from proxy.core.grammar import Fields
 from proxy.core.inbound import Inbound
 from proxy.core.outbound import Outbound
 
@@ -22,6 +22,7 @@ _HOP_BY_HOP: Final = frozenset(
 )  # fmt: skip
 _OURS_IN_REQUEST: Final = frozenset((b"host", b"content-length", b"expect", b"via", b"forwarded"))
 _OURS_IN_ANSWER: Final = frozenset((b"content-length", b"x-incident-id"))
+_NOT_PASSED_BACK: Final = _HOP_BY_HOP | _OURS_IN_ANSWER
 _IDENTITY: Final = frozenset(
     (b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip", b"cf-connecting-ip", b"fastly-client-ip",
      b"x-original-url", b"x-original-uri", b"x-original-method", b"x-original-host", b"x-rewrite-url", b"x-remote-user",
@@ -37,7 +38,9 @@ _NOT_A_LETTER: Final = re.compile(rb"[^0-9a-z]")
 _PASS, _DROP, _VIA, _FORWARDED_FOR, _TRUSTED = range(5)
 _KINDS: dict[bytes, int] = {}
 _KINDS_LIMIT: Final = 4_096
-"""Names remembered with what becomes of them; see grammar._NAMES_LIMIT."""
+"""Names remembered with what becomes of them: real traffic has dozens, and strangers cannot fill more than this."""
+_MEMORABLE_NAME: Final = 64
+"""Octets of a name that is remembered: with longer ones a stranger could fill hundreds of megabytes."""
 
 
 class Forwarding(msgspec.Struct, frozen=True):
@@ -64,19 +67,19 @@ def request_head(request: Inbound, peer: Peer, forwarding: Forwarding, default_h
     via = b""
     forwarded_for = b""
     named = request.connection
-    for lower, name, value in request.fields:
+    for lower, _, value, line in request.fields:
         kind = _KINDS.get(lower)
         if kind is None:
             kind = _kind_of(lower)
         if kind == _PASS:
             if not named or lower not in named:
-                out.append(b"%b: %b\r\n" % (name, value))
+                out.append(line)
         elif kind == _VIA:
             via = b"%b, %b" % (via, value) if via else value
         elif peer.trusted and kind == _FORWARDED_FOR:
             forwarded_for = b"%b, %b" % (forwarded_for, value) if forwarded_for else value
         elif peer.trusted and kind == _TRUSTED and forwarding.forwarded:
-            out.append(b"%b: %b\r\n" % (name, value))
+            out.append(line)
     out.append(b"Via: %b1.%d %b\r\n" % (via + b", " if via else b"", request.minor, forwarding.via))
     if forwarding.forwarded:
         out += _forwarded_lines(request, peer, forwarded_for)
@@ -92,7 +95,7 @@ def request_head(request: Inbound, peer: Peer, forwarding: Forwarding, default_h
 def _forwarded_lines(request: Inbound, peer: Peer, forwarded_for: bytes) -> Iterable[bytes]:
     chain = b"%b, %b" % (forwarded_for, peer.address) if forwarded_for else peer.address
     yield b"X-Forwarded-For: %b\r\n" % chain
-    names = {lower for lower, _, _ in request.fields} if peer.trusted else ()
+    names = {lower for lower, _, _, _ in request.fields} if peer.trusted else ()
     if b"x-forwarded-host" not in names and request.host:
         yield b"X-Forwarded-Host: %b\r\n" % request.host
     if b"x-forwarded-proto" not in names:
@@ -112,7 +115,7 @@ def _kind_of(lower: bytes) -> int:
         kind = _DROP
     elif plain in _NEVER_RESPELT:
         kind = _PASS if lower == plain else _DROP
-    if len(_KINDS) < _KINDS_LIMIT and len(lower) <= MEMORABLE_NAME:
+    if len(_KINDS) < _KINDS_LIMIT and len(lower) <= _MEMORABLE_NAME:
         _KINDS[lower] = kind
     return kind
 
@@ -120,16 +123,12 @@ def _kind_of(lower: bytes) -> int:
 def answer_fields(answer: Outbound) -> list[bytes]:
     """The end-to-end fields of a backend's answer as lines, in their order, without framing and hop-by-hop fields."""
     named = answer.connection
-    return [
-        b"%b: %b\r\n" % (name, value)
-        for lower, name, value in answer.fields
-        if lower not in _HOP_BY_HOP and lower not in _OURS_IN_ANSWER and (not named or lower not in named)
-    ]
+    return [line for lower, _, _, line in answer.fields if lower not in _NOT_PASSED_BACK and (not named or lower not in named)]
 
 
 def value_of(fields: Fields, wanted: bytes) -> bytes:
     """The first value of a field, or nothing."""
-    for lower, _, value in fields:
+    for lower, _, value, _ in fields:
         if lower == wanted:
             return value
     return b""
@@ -137,4 +136,4 @@ def value_of(fields: Fields, wanted: bytes) -> bytes:
 
 def values_of(fields: Fields, wanted: bytes) -> list[bytes]:
     """All values of a field, in order."""
-    return [value for lower, _, value in fields if lower == wanted]
+    return [value for lower, _, value, _ in fields if lower == wanted]

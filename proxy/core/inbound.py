@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from proxy.core.credential import Why
-from proxy.core.grammar import DIGITS, Fault, Fields, Limits, line_fault, options, parse_fields
+from proxy.core.grammar import DIGITS, Fault, Fields, Limits, options, parse_fields, text_fault
 
 
 class Inbound(msgspec.Struct, frozen=True):
@@ -78,9 +78,6 @@ def is_head(head: bytes) -> bool:
 
 
 def _parse(head: bytes, limits: Limits) -> Inbound | Fault:
-    why = line_fault(head)
-    if why is not None:
-        return Fault(400, why)
     lines = head.split(b"\r\n")
     line = _REQUEST_LINE.fullmatch(lines[0])
     if line is None:
@@ -101,6 +98,9 @@ def _parse(head: bytes, limits: Limits) -> Inbound | Fault:
 
 
 def _line_fault(line: bytes, limits: Limits) -> Fault:
+    why = text_fault(line)
+    if why is not None:
+        return Fault(400, why)
     parts = line.split(b" ")
     if len(parts) == 3 and len(parts[1]) > limits.target:
         return Fault(414, "target_too_long")
@@ -119,30 +119,25 @@ def _version_fault(major: bytes, minor: bytes) -> Fault | None:
     return None if major == b"1" and minor in (b"0", b"1") else Fault(505, "version")
 
 
+_SPECIAL: Final = frozenset((b"host", b"authorization", b"connection", b"content-length", b"transfer-encoding", b"expect"))
+_NONE: Final[list[bytes]] = []
+
+
 def _assemble(method: bytes, target: bytes, http11: bool, fields: Fields) -> Inbound | Fault:  # noqa: FBT001
-    hosts: list[bytes] = []
-    authorization: list[bytes] = []
-    connection: list[bytes] = []
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    expect: list[bytes] = []
-    for lower, _, value in fields:
-        if lower == b"host":
-            hosts.append(value)
-        elif lower == b"authorization":
-            authorization.append(value)
-        elif lower == b"connection":
-            connection += options(value)
-        elif lower == b"content-length":
-            lengths.append(value)
-        elif lower == b"transfer-encoding":
-            codings.append(value)
-        elif lower == b"expect":
-            expect += options(value)
+    special: dict[bytes, list[bytes]] = {}
+    for lower, _, value, _ in fields:
+        if lower in _SPECIAL:
+            if lower in special:
+                special[lower].append(value)
+            else:
+                special[lower] = [value]
+    hosts = special.get(b"host", _NONE)
+    connection = [option for value in special.get(b"connection", _NONE) for option in options(value)]
+    expect = [option for value in special.get(b"expect", _NONE) for option in options(value)]
     place = _place(method, target, hosts, http11=http11)
     if isinstance(place, Fault):
         return place
-    length = _body_length(lengths, codings, http11=http11)
+    length = _body_length(special.get(b"content-length", _NONE), special.get(b"transfer-encoding", _NONE), http11=http11)
     if isinstance(length, Fault):
         return length
     if not _NOT_OPTIONS.isdisjoint(connection):
@@ -152,7 +147,7 @@ def _assemble(method: bytes, target: bytes, http11: bool, fields: Fields) -> Inb
     keep_alive = http11 and b"close" not in connection
     expects = http11 and bool(expect) and length != 0
     return Inbound(
-        method, place[0], int(http11), place[1], fields, authorization, connection,
+        method, place[0], int(http11), place[1], fields, special.get(b"authorization", _NONE), connection,
         None if length < 0 else length, keep_alive, expects,
     )  # fmt: skip
 

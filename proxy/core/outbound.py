@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from proxy.core.framing import Chunked, Decoder, Length, UntilClose
-from proxy.core.grammar import DIGITS, Fault, Fields, Limits, line_fault, options, parse_fields
+from proxy.core.grammar import DIGITS, Fault, Fields, Limits, options, parse_fields
 
 
 class Outbound(msgspec.Struct, frozen=True):
@@ -41,9 +41,6 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x8
 
 def parse_response(head: bytes, method: bytes, limits: Limits) -> Outbound | Fault:
     """Parse a response head without its final empty line, as the answer to `method`. Any bytes give a value."""
-    why = line_fault(head)
-    if why is not None:
-        return Fault(502, why)
     lines = head.split(b"\r\n")
     line = _STATUS_LINE.fullmatch(lines[0])
     if line is None:
@@ -61,7 +58,7 @@ def _assemble(status: int, phrase: bytes, fields: Fields, method: bytes, *, http
     connection: list[bytes] = []
     lengths: list[bytes] = []
     codings: list[bytes] = []
-    for lower, _, value in fields:
+    for lower, _, value, _ in fields:
         if lower == b"content-length":
             lengths.append(value)
         elif lower == b"transfer-encoding":
