@@ -60,7 +60,7 @@ async def test_verify_names_what_was_altered_and_what_was_removed(deploy, backen
         key = next(key for key in client.scan_iter("sw:*:inc") if client.type(key) == b"stream")
         return key, next(item for item in client.xrange(key) if item[1][b"i"].decode() == incident)
 
-    until(lambda: len([k for k in client.scan_iter("sw:*:i:*")]) == 3)
+    until(lambda: len(list(client.scan_iter("sw:*:i:*"))) == 3)
     assert (0, []) == verified()
     key, (place, fields) = entry(incidents[2])
     client.xdel(key, place)
