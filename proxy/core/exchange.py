@@ -6,8 +6,12 @@ Log, metrics, history and incidents read this and nothing else. It holds no secr
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 import msgspec
+
+OAUTH: Final = "oauth"
+"""The credential of a call of an OAuth endpoint: another matter than a bearer token, and nothing is said of it."""
 
 
 class AnsweredBy(enum.StrEnum):
@@ -22,7 +26,7 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
     """One request and its answer. Times in epoch seconds (UTC), durations in seconds, sizes in body bytes.
 
     `fingerprint` is empty without a bearer credential. `reason` is the verdict's Reason (also in observe mode, where
-    `observed` is True when enforce would have refused). `credential`: bearer, missing, several, or malformed:<why>.
+    `observed` is True when enforce would have refused). `credential`: bearer, missing, several, malformed:<why>, or oauth.
     `source`/`via`/`state_age` tell which reading the verdict rests on. `fault` is set when something broke: a word of
     answers.Fault. `label` of a tenant not known is `_unknown`.
     """

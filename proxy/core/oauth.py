@@ -78,15 +78,15 @@ class Paths(msgspec.Struct, frozen=True):
 
 
 class Copy(msgspec.Struct, frozen=True):
-    """What was copied of a body; `whole` when that is all of it."""
+    """What was copied of a body. `unread` says why that is not all of it (too_large, incomplete), empty when it is."""
 
     octets: bytes = b""
-    whole: bool = True
+    unread: str = ""
 
 
 class Call(msgspec.Struct, frozen=True):
     """What was asked. `token` is what is to be revoked or looked up, `secrets` are all secrets in the request. `unread` says
-    why the body was not read: too_large, encoding, empty otherwise."""
+    why the body was not read: too_large, incomplete, encoding, empty otherwise."""
 
     endpoint: str
     grant_type: str = ""
@@ -226,8 +226,8 @@ def event_of(
 
 def _decoded(fields: Fields, body: Copy) -> tuple[bytes, str]:
     """The body without its content coding, and why it cannot be read."""
-    if not body.whole or len(body.octets) > COPY_LIMIT:
-        return b"", "too_large"
+    if body.unread or len(body.octets) > COPY_LIMIT:
+        return b"", body.unread or "too_large"
     coding = b",".join(values_of(fields, b"content-encoding")).strip().lower()
     if not body.octets or coding in (b"", b"identity"):
         return body.octets, ""

@@ -7,6 +7,7 @@ from typing import Final
 
 from proxy.core.framing import LAST_CHUNK, chunk
 from proxy.core.inbound import Inbound
+from proxy.core.oauth import Copy
 from proxy.edge.backend_connection import BackendConnection
 from proxy.edge.client_connection import ClientConnection
 from proxy.edge.deadlines import NEVER
@@ -53,6 +54,13 @@ class BodyFlow:
     def replayable(self, limit: int = REPLAY_LIMIT) -> bool:
         """Whether the whole body has been kept."""
         return self._upload_done and self._copy is not None and self._size <= limit
+
+    @property
+    def copy(self) -> Copy:
+        """What has been kept of the body so far, or why it was not."""
+        if self._copy is None:
+            return Copy(unread="too_large")
+        return Copy(b"".join(self._copy), "" if self._upload_done else "incomplete")
 
     def _take(self, octets: bytes) -> None:
         body = self._client.body

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 from proxy.core.exchange import AnsweredBy
@@ -135,9 +136,16 @@ class Forwarder:
             self._drop(client, sending)
 
     async def relay(
-        self, client: ClientConnection, request: Inbound, passage: Passage, sending: Sending, lines: list[bytes]
+        self,
+        client: ClientConnection,
+        request: Inbound,
+        passage: Passage,
+        sending: Sending,
+        lines: list[bytes],
+        seen: Callable[[bytes], None] | None = None,
     ) -> None:
-        """Give the backend's answer to the client as it comes. A break after the head is shown as a break."""
+        """Give the backend's answer to the client as it comes; `seen` is shown the body's octets on their way. A break after
+        the head is shown as a break."""
         answer, connection = sending.answer, sending.connection
         data, whole = connection.take_early(self._upstream.options.body_timeout)
         if client.body is not None and not client.body.done:
@@ -146,6 +154,8 @@ class Forwarder:
         head = b"HTTP/1.1 %d %b\r\n%b\r\n" % (answer.status, answer.phrase, b"".join(lines))
         passage.answered(AnsweredBy.BACKEND, answer.status)
         passage.bytes_out = len(data)
+        if seen is not None:
+            seen(data)
         if data and chunked:
             data = chunk(data)
         if whole:
@@ -153,7 +163,7 @@ class Forwarder:
             return
         client.write(head + data)
         try:
-            await connection.relay(_Downstream(client, passage, chunked=chunked))
+            await connection.relay(_Downstream(client, passage, seen, chunked=chunked))
         except ExchangeError as error:
             passage.fault = error.kind
             client.break_off()
@@ -185,15 +195,20 @@ class Forwarder:
 class _Downstream:
     """The sink of an answer's body: counts, frames and writes."""
 
-    __slots__ = ("_chunked", "_client", "_passage")
+    __slots__ = ("_chunked", "_client", "_passage", "_seen")
 
-    def __init__(self, client: ClientConnection, passage: Passage, *, chunked: bool) -> None:
+    def __init__(
+        self, client: ClientConnection, passage: Passage, seen: Callable[[bytes], None] | None, *, chunked: bool
+    ) -> None:
         self._client = client
         self._passage = passage
+        self._seen = seen
         self._chunked = chunked
 
     def __call__(self, octets: bytes) -> None:
         self._passage.bytes_out += len(octets)
+        if self._seen is not None:
+            self._seen(octets)
         self._client.write(chunk(octets) if self._chunked else octets)
 
 

@@ -37,6 +37,7 @@ from proxy.edge.faults import ExchangeError, FaultKind
 from proxy.edge.forward import NO_ANSWER, Forwarder, Sending
 from proxy.edge.judge import Judge, Judgement
 from proxy.edge.listener import Peers
+from proxy.edge.oauth import OauthFront
 from proxy.edge.passage import Passage, Witness, build_incident, holds_valid
 
 FORM: Final = b"application/x-www-form-urlencoded"
@@ -74,8 +75,10 @@ class Handler:
         peers: Peers,
         tenant_of_route: Callable[[Inbound], str],
         report: Callable[[str, BaseException], None],
+        oauth: OauthFront | None = None,
     ) -> None:
         self.inflight = 0
+        self._oauth = oauth
         self._options = options
         self._policy = policy
         self._fingerprinter = fingerprinter
@@ -116,6 +119,9 @@ class Handler:
             self._witness.saw(passage.exchange(passage.tenant(self._witness)))
 
     async def _walk(self, client: ClientConnection, request: Inbound, passage: Passage) -> None:
+        if self._oauth is not None and (endpoint := self._oauth.endpoint(request)):
+            await self._oauth.walk(client, request, passage, endpoint)
+            return
         credential = passage.credential = extract(request.authorization, self._fingerprinter)
         if not isinstance(credential, Bearer) and (self._options.query_token or self._options.form_token):
             credential = passage.credential = await self._elsewhere(client, request, passage, credential)

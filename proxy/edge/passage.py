@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from proxy.core.credential import Bearer, Credential, Malformed, Missing, Secret, Several
-from proxy.core.exchange import AnsweredBy, Exchange
+from proxy.core.exchange import OAUTH, AnsweredBy, Exchange
 from proxy.core.grammar import Fields
 from proxy.core.headers import value_of, values_of
 from proxy.core.history import TokenHistory
 from proxy.core.inbound import Inbound
 from proxy.core.incident import Admission, BackendAnswer, Case, Incident, Kind
+from proxy.core.memory import OauthEvent
 from proxy.core.scim import OTHER_READ, Operation, mask, printable
+from proxy.core.scim import Kind as Does
 from proxy.core.token import Reading, Unavailable
 from proxy.core.verdict import Allow
 from proxy.edge.faults import FaultKind
@@ -55,8 +57,8 @@ class Passage:
 
     __slots__ = (
         "answered_by", "at", "attempts", "backend", "backend_seconds", "bytes_in", "bytes_out", "client", "credential",
-        "fault", "gathered", "id", "incident", "judgement", "lookup_seconds", "observed", "operation", "request",
-        "route_tenant", "started", "status",
+        "fault", "gathered", "hidden", "id", "incident", "judgement", "lookup_seconds", "oauth", "observed", "operation",
+        "request", "route_tenant", "started", "status",
     )  # fmt: skip
 
     def __init__(self, identity: str, request: Inbound | None, client: str) -> None:
@@ -75,6 +77,8 @@ class Passage:
         self.observed = False
         self.incident = ""
         self.gathered = b""
+        self.hidden: tuple[Secret, ...] = ()
+        self.oauth: OauthEvent | None = None
         self.backend = ""
         self.attempts = 1
         self.bytes_in = 0
@@ -111,6 +115,8 @@ class Passage:
         row = self.judgement.row if self.judgement is not None else None
         if row is not None:
             return row.tenant
+        if self.oauth is not None and self.oauth.tenant:
+            return self.oauth.tenant
         return (witness.tenant_of(self.fingerprint) if self.fingerprint else "") or self.route_tenant or UNKNOWN_TENANT
 
     def exchange(self, tenant: str) -> Exchange:
@@ -158,6 +164,8 @@ class Passage:
         return printable(self.clean(value), 256) if value else ""
 
     def _credential_shape(self) -> str:
+        if self.operation.kind is Does.OAUTH:
+            return OAUTH
         match self.credential:
             case Bearer():
                 return "bearer"
@@ -176,6 +184,8 @@ class Passage:
         return raw
 
     def _secrets(self) -> Sequence[bytes]:
+        if self.hidden:
+            return [secret.reveal() for secret in self.hidden]
         credential = self.credential
         if isinstance(credential, Bearer):
             token = credential.secret.reveal()

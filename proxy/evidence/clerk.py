@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from proxy.core.credential import Secret
-from proxy.core.exchange import Exchange
+from proxy.core.exchange import OAUTH, Exchange
 from proxy.core.history import StateChange, TokenHistory
 from proxy.core.incident import Admission, Case, Incident, Unrecorded
 from proxy.core.token import Known, Reading
@@ -122,7 +122,7 @@ class Clerk:
         """Take notice of a finished exchange."""
         if exchange.fingerprint:
             self._history.saw(exchange)
-        if self._beside is not None:
+        if self._beside is not None and exchange.credential != OAUTH:
             self._beside.saw(exchange)
         for sink in self._sinks:
             sink(exchange)

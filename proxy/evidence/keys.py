@@ -18,6 +18,8 @@ DEATHS: Final = "sw:{deaths}:seen"
 """zset: the end of a token (JSON), by the time in ms at which it was seen."""
 FIRST_USES: Final = "sw:{uses}:first"
 """zset: the first good use of a token (JSON), by time in ms."""
+RECENT_LINKS: Final = "sw:{recent}:links"
+"""zset: refresh token, access token (fingerprints) and tenant, by time in ms, the newest 20,000: what an instance loads."""
 TENANTS: Final = "sw:{tenants}:seen"
 """zset: tenant by time of its last incident or activity."""
 CHAINS: Final = "sw:{chains}:seen"
@@ -66,6 +68,21 @@ def by_token(fingerprint: str) -> str:
 def history(fingerprint: str) -> str:
     """hash: each instance's own part of a token's history."""
     return f"sw:{{{fingerprint[:4]}}}:h:{fingerprint}"
+
+
+def oauth_of_token(fingerprint: str) -> str:
+    """zset: the OAuth calls that bear on a token (JSON), by time in ms."""
+    return f"sw:{{{fingerprint[:4]}}}:oauth:{fingerprint}"
+
+
+def oauth_of_tenant(tenant: str) -> str:
+    """zset: the OAuth calls of a tenant (JSON), by time in ms."""
+    return f"sw:{{{tenant_tag(tenant)}}}:oauth:{tenant}"
+
+
+def refresh_link(refresh: str) -> str:
+    """string: access token (fingerprint) and tenant of a refresh token (fingerprint)."""
+    return f"sw:{{{refresh[:4]}}}:rt:{refresh}"
 
 
 def known_tokens(prefix: str) -> str:

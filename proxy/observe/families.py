@@ -116,6 +116,18 @@ TOKEN_EXPIRY: Final = Family(
     ("tenant",),
     "When the first of a tenant's tokens in use will expire.",
 )
+OAUTH_CALLS: Final = Family(
+    "oauth_calls_total",
+    Type.COUNTER,
+    ("endpoint", "outcome"),
+    "Calls of the OAuth endpoints, by error code or class of the answer.",
+)
+OAUTH_LINT: Final = Family(
+    "oauth_lint_total",
+    Type.COUNTER,
+    ("finding",),
+    "Token answers with a defect: what will stop a client later.",
+)
 FAULTS: Final = Family(
     "faults_total",
     Type.COUNTER,
@@ -142,7 +154,8 @@ BUILD_INFO: Final = Family("build_info", Type.GAUGE, ("version", "python"), "Alw
 
 FAMILIES: Final = (
     REQUESTS, REQUEST_DURATION, DECISIONS, DENIALS, WOULD_DENY, VALIDATOR_DURATION, VALIDATOR_STATE, CACHE_EVENTS,
-    UPSTREAM_DURATION, UPSTREAM_UNAUTHORIZED, INCIDENTS, STORE_UP, STORE_DURATION, TENANT_LAST, TOKEN_EXPIRY, FAULTS,
+    UPSTREAM_DURATION, UPSTREAM_UNAUTHORIZED, INCIDENTS, STORE_UP, STORE_DURATION, TENANT_LAST, TOKEN_EXPIRY, OAUTH_CALLS,
+    OAUTH_LINT, FAULTS,
     SPOOL_BYTES, INFLIGHT, CONNECTIONS, LOOP_LAG, WORKERS, CLOCK_OFFSET, CONFIG_RELOADS, CONFIG_TIME, LABEL_OVERFLOW,
     LOG_DROPPED, SCRAPE_ERRORS, BUILD_INFO,
 )  # fmt: skip

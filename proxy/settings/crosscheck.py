@@ -31,6 +31,7 @@ def faults_between(settings: Settings) -> Iterator[Finding]:
     yield from _tls(settings)
     yield from _sources(settings)
     yield from _evidence(settings)
+    yield from _oauth(settings)
 
 
 def warnings_about(settings: Settings) -> Iterator[Finding]:
@@ -151,6 +152,18 @@ def _doorkeeper(source: DoorkeeperPostgres, path: Path) -> Iterator[Finding]:
         yield Finding(
             ((*path, "tenant_query"), by), 'tenant_query and tenant_from = "query" belong together', "Set both or neither"
         )
+
+
+def _oauth(settings: Settings) -> Iterator[Finding]:
+    o, base = settings.oauth, settings.base_path
+    paths = {"token": o.token, "authorize": o.authorize, "revoke": o.revoke, "introspect": o.introspect}
+    for number, (key, path) in enumerate(paths.items()):
+        if path in list(paths.values())[:number]:
+            yield Finding((("oauth", key),), "is the path of another endpoint as well", "Give each endpoint its own path")
+        if base and (path == base or path.startswith(f"{base}/")):
+            yield Finding(
+                (("oauth", key), ("base_path",)), "lies below base_path, where every request needs a token", "Move it out"
+            )
 
 
 def _evidence(settings: Settings) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
 
 from proxy.settings.faults import Fault
+from proxy.settings.oauth import Oauth
 from proxy.settings.section import Section
 from proxy.settings.server import Listen, Log, Metrics, Ops, Upstream
 from proxy.settings.tokens import Fresh, PolicySettings, Source, Tenant, TenantRoute
@@ -60,6 +61,7 @@ class Settings(Section):
     policy: PolicySettings = Field(default=PolicySettings())
     tenants: Mapping[str, Tenant] = Field(default_factory=dict, description="`[tenants.NAME]`: what is known of a tenant.")
     tenant_route: TenantRoute = Field(default=TenantRoute())
+    oauth: Oauth = Field(default=Oauth())
     store: Store = Field(default=Store())
     spool: Spool = Field(default=Spool())
     evidence: Evidence = Field(default=Evidence())

@@ -11,6 +11,7 @@ from proxy.core.credential import Fingerprinter
 from proxy.core.grammar import Limits
 from proxy.core.headers import Forwarding
 from proxy.core.inbound import Inbound
+from proxy.core.oauth import Paths
 from proxy.core.policy import Policy
 from proxy.edge.client_connection import Times
 from proxy.edge.deadlines import Deadlines
@@ -18,6 +19,7 @@ from proxy.edge.forward import Forwarder
 from proxy.edge.handler import Handler, RoadOptions
 from proxy.edge.judge import Judge, Tokens
 from proxy.edge.listener import Listener, ListenerOptions, Peers
+from proxy.edge.oauth import Ledger, OauthFront
 from proxy.edge.passage import Witness
 from proxy.edge.upstream import Upstream, UpstreamOptions
 from proxy.settings import Settings
@@ -39,6 +41,7 @@ class DataPlane:
         tasks: Tasks,
         report: Callable[[str, BaseException], None],
         probe_target: bytes,
+        ledger: Ledger,
     ) -> None:
         listen = settings.listen
         limits = Limits(
@@ -47,16 +50,21 @@ class DataPlane:
         self.deadlines = Deadlines()
         self.upstream = Upstream(upstream_options(settings), self.deadlines, Limits())
         peers = Peers(listen.trusted_proxies)
+        forwarder = Forwarder(self.upstream, _forwarding(settings))
+        o = settings.oauth
+        paths = Paths(o.token.encode(), o.authorize.encode(), o.revoke.encode(), o.introspect.encode())
+        front = OauthFront(paths, instance, fingerprinter, forwarder, witness, ledger) if o.enabled else None
         self.handler = Handler(
             _road_options(settings, instance, probe_target),
             policy,
             fingerprinter,
             Judge(tokens, policy),
-            Forwarder(self.upstream, _forwarding(settings)),
+            forwarder,
             witness,
             peers,
             _tenant_of_route(settings),
             report,
+            front,
         )
         times = Times(listen.head_timeout, listen.idle_timeout, listen.body_read_timeout, listen.write_timeout)
         options = ListenerOptions(limits, times, listen.max_connections, listen.backlog)

@@ -43,6 +43,9 @@ def watch(
             ("dropped",): float(evidence.witness.failed),
         },
     )
+    oauth = evidence.oauth
+    metrics.watch("oauth_calls_total", lambda: {key: float(count) for key, count in oauth.calls.items()})
+    metrics.watch("oauth_lint_total", lambda: {(finding,): float(count) for finding, count in oauth.findings.items()})
     metrics.watch("token_cache_events_total", lambda: _cache_events(fresh))
     metrics.watch("validator_state", lambda: {(fresh.source.name, fresh.stats().source): 1.0})
 

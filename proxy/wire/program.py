@@ -92,8 +92,9 @@ class Program:
         fresh = fresh_of(settings, source, self._tasks, evidence.clerk.changed)
         tokens = RememberedTokens(fresh, evidence.clerk)
         plane = self._plane = DataPlane(
-            settings, instance, policy_of(settings), fingerprinter, tokens, evidence.clerk, self._edge_tasks, _report, target
-        )
+            settings, instance, policy_of(settings), fingerprinter, tokens, evidence.clerk, self._edge_tasks, _report, target,
+            evidence.oauth,
+        )  # fmt: skip
         ticker = Ticker()
         health = self._health = Health(ticker, ops.parts(plane, evidence, fresh))
         ops.watch(metrics, settings, plane, evidence, fresh, ticker, sink)

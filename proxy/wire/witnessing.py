@@ -9,8 +9,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+import structlog
+
 from proxy.core.credential import Secret
-from proxy.core.exchange import Exchange
+from proxy.core.exchange import OAUTH, Exchange
 from proxy.core.token import Reading, TokenSource
 from proxy.evidence.activity import Activity
 from proxy.evidence.beside import Beside
@@ -19,6 +21,7 @@ from proxy.evidence.events import Events
 from proxy.evidence.fold import Folder
 from proxy.evidence.heartbeat import Heartbeat, Probe
 from proxy.evidence.history import History
+from proxy.evidence.oauth_ledger import OauthLedger
 from proxy.evidence.redis_store import RedisStore, StoreError
 from proxy.evidence.reread import Rereader
 from proxy.evidence.shipper import Shipper
@@ -71,13 +74,16 @@ class Evidence:
         self.heartbeat = Heartbeat(store, process, probe, lambda: self.activity.requests, self.activity.flush, keep)
         self.rereader = Rereader(_look(source), source.reread, self.witness.note, SpoolError, delays=e.reread_after)
         self.surveyor = Surveyor(source.surroundings, self.witness.note, SpoolError)
+        self.oauth = OauthLedger(
+            store, _look(source), lambda name: self.history.tenant_of(name) or "", structlog.get_logger("oauth").warning, keep
+        )
         self.clerk = Clerk(
             self.witness,
             self.folder,
             self.history,
             self.rereader,
             self.surveyor,
-            (*sinks, self.activity.saw),
+            (*sinks, _unless_oauth(self.activity.saw)),
             self.beside,
             self.events,
         )
@@ -92,6 +98,7 @@ class Evidence:
         _ = tasks.keep(self.surveyor.run, "surroundings")
         _ = tasks.keep(self.beside.run, "beside")
         _ = tasks.keep(self.events.run, "events")
+        _ = tasks.keep(self.oauth.run, "oauth ledger")
 
     async def flush(self, seconds: float) -> bool:
         """Bring what is left to the store. False when some of it stays in the spool, for the next start."""
@@ -100,8 +107,20 @@ class Evidence:
             async with asyncio.timeout(seconds):
                 await self.history.flush()
                 await self.events.flush()
+                await self.oauth.flush()
                 await self.heartbeat.flush()
         return await self.shipper.flush(seconds)
+
+
+def _unless_oauth(saw: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
+    """Without the OAuth calls that are known to be a tenant's: they are no request for SCIM, and "nothing arrived" is about
+    those. One that may be anybody's counts as nobody's, so that no silence is proven by it."""
+
+    def take(exchange: Exchange) -> None:
+        if exchange.credential != OAUTH or exchange.tenant.startswith("_"):
+            saw(exchange)
+
+    return take
 
 
 def _look(source: TokenSource) -> Callable[[Secret], Awaitable[Reading]]:
