@@ -60,3 +60,4 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
     total_seconds: float = 0.0
     attempts: int = 1
     traceparent: str = ""
+    addressed: str = ""
