@@ -6,6 +6,7 @@ import asyncio
 import json
 import pathlib
 import re
+from typing import Any, cast
 
 import redis
 from aiohttp import web
@@ -59,13 +60,10 @@ async def test_a_thousand_refusals_without_redis_are_a_thousand_incidents_once(d
     own_store.start()
     client = redis.Redis.from_url(own_store.url)
 
-    def stored() -> list[bytes]:
-        return [
-            entry[1][b"d"]
-            for key in client.scan_iter("sw:*:inc")
-            if client.type(key) == b"stream"
-            for entry in client.xrange(key)
-        ]
+    def stored() -> list[Any]:
+        streams = [key for key in client.scan_iter("sw:*:inc") if client.type(key) == b"stream"]
+        entries: list[Any] = [entry for key in streams for entry in cast("list[Any]", client.xrange(key))]
+        return [entry[1][b"d"] for entry in entries]
 
     until(lambda: len(stored()) >= 1000)
     found = [json.loads(entry)["id"] for entry in stored()]
@@ -75,8 +73,6 @@ async def test_a_thousand_refusals_without_redis_are_a_thousand_incidents_once(d
 
 async def test_a_planted_token_stands_nowhere(deploy, scripted):
     url, script = scripted
-    from aiohttp import web
-
     script.append(
         lambda _: web.Response(
             status=401, text=f"no such token: {PLANTED}", headers={"WWW-Authenticate": f"Bearer x={PLANTED}"}
