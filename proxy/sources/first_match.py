@@ -7,11 +7,15 @@ Unknown only when all of them answered and none knows it: one source's outage ne
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from proxy.core.credential import Secret
-from proxy.core.token import Known, Reading, Surroundings, TokenSource, TokenState, Unavailable
+from proxy.core.token import Known, Reading, Surroundings, TokenSource, TokenState, Unavailable, Unknown
+
+NOT_OURS: Final = "not_a_jwt"
+"""What a source says of a token that is not of its kind at all: another one's word counts for more."""
 
 
 class FirstMatch:
@@ -31,7 +35,7 @@ class FirstMatch:
         for source in self._sources.values():
             reading = await source.read(secret)
             if isinstance(reading.state, Known):
-                return _outside(reading)
+                return outside(reading)
             readings.append(reading)
         return _without_row(readings)
 
@@ -41,7 +45,7 @@ class FirstMatch:
         for source in self._sources.values():
             reading = await source.second_look(secret)
             if isinstance(reading.state, Known):
-                return _outside(reading)
+                return outside(reading)
             readings.append(reading)
         return _without_row(readings)
 
@@ -55,19 +59,27 @@ class FirstMatch:
         found: dict[int | str, Reading] = {}
         for name, rows in by_source.items():
             for key, reading in (await self._sources[name].reread(rows)).items():
-                found[_outer(name, key)] = _outside(reading, name)
+                found[_outer(name, key)] = outside(reading, name)
         return found
 
     async def surroundings(self, secret: Secret, state: TokenState) -> Surroundings:
-        """A row's from the source that it came from; without a row, what all of them know, in order."""
+        """A row's from the source that it came from; without a row, what all of them know, in order. With what every other
+        source says of the token."""
         if isinstance(state, Known):
             name, _, inner = str(state.row).partition(":")
             if name in self._sources:
-                return await self._sources[name].surroundings(secret, _inside(state, inner))
-        return _merged([await source.surroundings(secret, state) for source in self._sources.values()], self.name)
+                around = await self._sources[name].surroundings(secret, _inside(state, inner))
+                return msgspec.structs.replace(around, readings=await self._readings(secret, without=name))
+        merged = _merged([await source.surroundings(secret, state) for source in self._sources.values()], self.name)
+        return msgspec.structs.replace(merged, readings=await self._readings(secret))
+
+    async def _readings(self, secret: Secret, without: str = "") -> tuple[Reading, ...]:
+        readings = [await source.read(secret) for name, source in self._sources.items() if name != without]
+        return tuple(outside(reading) for reading in readings)
 
 
-def _outside(reading: Reading, name: str = "") -> Reading:
+def outside(reading: Reading, name: str = "") -> Reading:
+    """Name a row as those know it who do not know its source: `source:row`."""
     if not isinstance(reading.state, Known):
         return reading
     row = msgspec.structs.replace(reading.state, row=_outer(name or reading.source, reading.state.row))
@@ -90,7 +102,10 @@ def _is_number(text: str) -> bool:
 
 
 def _without_row(readings: Sequence[Reading]) -> Reading:
-    return next((reading for reading in readings if isinstance(reading.state, Unavailable)), readings[0])
+    """The first that did not answer; else one that can say why it does not take the token; else the first."""
+    silent = next((reading for reading in readings if isinstance(reading.state, Unavailable)), None)
+    telling = (r for r in readings if isinstance(r.state, Unknown) and r.state.why not in ("", NOT_OURS))
+    return silent or next(telling, readings[0])
 
 
 def _merged(found: Sequence[Surroundings], name: str) -> Surroundings:
