@@ -14,6 +14,8 @@ from proxy.cli.reading import ask, now
 from proxy.cli.screen import Status
 from proxy.core.history import TokenHistory
 from proxy.core.incident import Incident
+from proxy.core.memory import OauthEvent
+from proxy.core.setup import story
 from proxy.core.token import Known, TokenState, Unavailable
 from proxy.evidence.reader import PREFIX_LENGTH, EvidenceReader
 from proxy.evidence.redis_store import StoreError
@@ -57,37 +59,44 @@ def token(
             Status.USAGE,
         )
     moment = _instant(at)
-    name, history, incidents = ask(settings, lambda reader: _remembered(reader, wanted))
+    name, history, incidents, calls = ask(settings, lambda reader: _remembered(reader, wanted))
+    if history is None and calls:
+        history = TokenHistory(name)
     if history is None:
         screen.stop(
             f"nothing is remembered of {name}", "It was never presented here, or past store.retention_days", Status.NOT_FOUND
         )
     then = None if moment is None else known_at(history, moment)
     if as_json:
-        screen.as_json({"history": history, "incidents": [i.id for i in incidents], "then": then})
+        screen.as_json({"history": history, "incidents": [i.id for i in incidents], "then": then, "oauth": calls})
     elif then is not None:
         _tell_then(then)
     else:
         _tell(history, incidents)
+        _tell_calls(name, calls)
 
 
-async def _remembered(reader: EvidenceReader, wanted: str) -> tuple[str, TokenHistory | None, tuple[Incident, ...]]:
+async def _remembered(
+    reader: EvidenceReader, wanted: str
+) -> tuple[str, TokenHistory | None, tuple[Incident, ...], list[OauthEvent]]:
     if not is_fingerprint(wanted):
         found = await reader.find_tokens(wanted)
         if len(found) > 1:
             screen.stop(f"{len(found)} tokens begin with {wanted}", " ".join(found[:5]), Status.USAGE)
         wanted = found[0] if found else wanted
     if not is_fingerprint(wanted):
-        return wanted, None, ()
+        return wanted, None, (), []
     page = await reader.incidents(fingerprint=wanted, limit=INCIDENTS)
+    calls: list[OauthEvent] = []
     try:
         history = await reader.history(wanted)
+        calls = await reader.oauth_of_token(wanted)
     except StoreError:
         history = next((i.history for i in page.incidents if i.history is not None), None)
         if history is None:
             raise
         screen.say("The store cannot be reached: this is the history as of the newest incident in the spool.", "yellow")
-    return wanted, history, page.incidents
+    return wanted, history, page.incidents, calls
 
 
 def known_at(history: TokenHistory, at: float) -> KnownThen:
@@ -142,6 +151,15 @@ def _tell(history: TokenHistory, incidents: tuple[Incident, ...]) -> None:
     if incidents:
         screen.line()
         screen.table(("INCIDENT", "TIME (UTC)", "REASON"), ((i.id, times.short(i.at), i.reason) for i in incidents), ("bold",))
+
+
+def _tell_calls(name: str, calls: list[OauthEvent]) -> None:
+    lines = story(calls, name)
+    if lines:
+        screen.line()
+        screen.line("OAuth calls", "bold")
+    for text in lines:
+        screen.line(f"  {text}")
 
 
 def _tell_then(then: KnownThen) -> None:

@@ -15,11 +15,13 @@ import msgspec
 from proxy.core.diagnosis.cause import Cause, Confidence, Diagnosis
 from proxy.core.diagnosis.clients import client_of
 from proxy.core.diagnosis.evidence import Evidence
+from proxy.core.diagnosis.oauth import is_oauth, refused_call
 from proxy.core.diagnosis.scene import Scene, ended, set_scene
 from proxy.core.diagnosis.superseded import replacements
 from proxy.core.diagnosis.words import ago, listed, span, utc
 from proxy.core.exchange import AnsweredBy
 from proxy.core.incident import BackendAnswer, Incident, Kind
+from proxy.core.setup import Setup, setup_of, story
 from proxy.core.token import Known, OwnerState, Reading, TokenState, Unavailable, Unknown
 from proxy.core.verdict import MEANINGS
 
@@ -67,6 +69,8 @@ def explain(evidence: Evidence, diagnosis: Diagnosis, now: float) -> Explanation
         Section("When it last worked", tuple(_worked(scene, now))),
         Section("What changed since", tuple(_changes(scene, now))),
         Section("Read again afterwards", tuple(_later(scene))),
+        Section("OAuth calls of this token", story(evidence.oauth, _access(scene))),
+        Section("Set-up", tuple(_setup(scene))),
         Section("Cause", tuple(_cause(diagnosis))),
     )
     return Explanation(
@@ -120,6 +124,7 @@ def _verdict(incident: Incident, now: float) -> str:
         Kind.REFUSAL: f"this proxy answered {said.status}",
         Kind.BACKEND_REFUSAL: f"the backend answered {said.status}",
         Kind.DISAGREEMENT: f"the backend refused it; the client was answered {said.status} instead",
+        Kind.OAUTH_REFUSAL: f"the token endpoint answered {said.status}",
         Kind.WOULD_REFUSE: f"it was let through in observe mode (answer {said.status}); enforce would have refused it",
     }[incident.kind]
     return f"At {_when(incident.at, now)} {caller} ({said.client}) asked for {what}, and {outcome}: {_sentence(incident)}"
@@ -128,11 +133,18 @@ def _verdict(incident: Incident, now: float) -> str:
 def _sentence(incident: Incident) -> str:
     if incident.kind in _BY_BACKEND:
         return "the proxy had held the token valid and let it through."
+    if incident.kind is Kind.OAUTH_REFUSAL:
+        asked = incident.oauth.grant_type if incident.oauth and incident.oauth.grant_type else "an unnamed grant"
+        return f"no token was issued for {asked} ({incident.reason})."
     meaning = _MEANINGS.get(incident.reason)
     return meaning.sentence if meaning else f"reason {incident.reason or 'not recorded'}."
 
 
 def _who(incident: Incident) -> Iterable[str]:
+    if incident.kind is Kind.OAUTH_REFUSAL:
+        client = incident.oauth.client if incident.oauth else ""
+        yield f"Refused by the token endpoint behind this proxy ({incident.exchange.backend}); client {client or 'not named'}."
+        return
     if incident.kind in _BY_BACKEND:
         yield from _backend(incident.backend, incident.exchange.backend)
     elif incident.exchange.answered_by is AnsweredBy.PROXY:
@@ -281,6 +293,20 @@ def _cause(diagnosis: Diagnosis) -> Iterable[str]:
     yield from (f"Finding: {finding}" for finding in cause.findings)
     if diagnosis.runner_up is not None:
         yield f"Next best: {diagnosis.runner_up.code}. {diagnosis.runner_up.title}"
+
+
+def _access(scene: Scene) -> str:
+    """The access token that the calls are told of."""
+    call = refused_call(scene) if is_oauth(scene) else None
+    return (call.presented or call.refresh_presented) if call is not None else scene.fingerprint
+
+
+def _setup(scene: Scene) -> Iterable[str]:
+    name = _access(scene)
+    found = setup_of(scene.last_row or scene.before, scene.evidence.oauth, name, grant_exists=scene.evidence.grant_exists)
+    if name and found.setup is not Setup.UNKNOWN:
+        yield f"{str(found.setup).capitalize()}."
+        yield from found.evidence
 
 
 def _asked(scene: Scene) -> Iterable[str]:

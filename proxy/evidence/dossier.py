@@ -23,6 +23,7 @@ from proxy.core.diagnosis.evidence import (
     Evidence,
     NeighbourIncident,
     NeighbourRequest,
+    OauthEvent,
     Others,
 )
 from proxy.core.history import TokenHistory
@@ -33,6 +34,7 @@ from proxy.evidence import keys
 from proxy.evidence.backends import joined
 from proxy.evidence.beside import AGAIN, BACKENDS
 from proxy.evidence.cadence import DAYS, cadence
+from proxy.evidence.oauth_ledger import together
 from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import StoreError
 
@@ -45,6 +47,8 @@ DEATHS_LIMIT: Final = 500
 SIBLINGS_LIMIT: Final = 16
 """Newer rows whose first use is looked up: the source gives at most 8 of a relation."""
 DAY: Final = 86_400.0
+CALLS_BEFORE: Final = 30 * DAY
+"""Seconds before an incident over which the OAuth calls of its tenant are read: who cannot refresh is missed within a month."""
 
 T = TypeVar("T")
 
@@ -67,7 +71,8 @@ async def dossier(reader: EvidenceReader, incident: Incident, required_scopes: S
     """Gather what is known of an incident now. Never raises for a store that is away or for a record it cannot read."""
     unread: list[str] = []
     notes = await _try("notes", reader.notes(incident.id), [], unread)
-    history = await _try("history", reader.history(incident.fingerprint), None, unread) if incident.fingerprint else None
+    name, calls = await _oauth(reader, incident, unread)
+    history = await _try("history", reader.history(name), None, unread) if name else None
     evidence = Evidence(
         incident=incident,
         notes=tuple(notes),
@@ -79,6 +84,7 @@ async def dossier(reader: EvidenceReader, incident: Incident, required_scopes: S
         required_scopes=tuple(required_scopes),
         first_uses=await _first_uses(reader, notes, incident, unread),
         owner_change=incident.owner_change,
+        oauth=calls,
         addressed_serves=await _serves(reader, incident, unread),
         readings=tuple(r for note in notes if note.surroundings is not None for r in note.surroundings.readings),
     )
@@ -112,7 +118,8 @@ async def silence(
     )
     asked = Absence(start, end, answer.arrived.requests, answer.others.requests, reported_at, answer.unattributed.requests)
     cover = Coverage(answer.coverage.share, tuple((gap.start, gap.end) for gap in answer.coverage.gaps))
-    return Silence(answer, Evidence(activity=activity, coverage=cover, absence=asked))
+    calls = tuple(await reader.oauth_of_tenant(tenant, start - CALLS_BEFORE, end))
+    return Silence(answer, Evidence(activity=activity, coverage=cover, absence=asked, oauth=calls))
 
 
 async def _try(what: str, asked: Awaitable[T], otherwise: T, unread: list[str]) -> T:
@@ -121,6 +128,23 @@ async def _try(what: str, asked: Awaitable[T], otherwise: T, unread: list[str]) 
     except StoreError as error:
         unread.append(f"{what}: {error}")
         return otherwise
+
+
+async def _oauth(reader: EvidenceReader, incident: Incident, unread: list[str]) -> tuple[str, tuple[OauthEvent, ...]]:
+    """The name of the access token that an incident is about, and the OAuth calls of it and of its tenant."""
+    name, tenant, said = incident.fingerprint, incident.tenant, incident.oauth
+    own: list[OauthEvent] = [] if said is None else [said]
+    if said is not None and said.refresh_presented and not said.presented:
+        link = await _try("refresh token", reader.oauth_link(said.refresh_presented), None, unread)
+        if link is not None:
+            name, tenant = link.access, link.tenant or tenant
+            own = [msgspec.structs.replace(said, presented=name, tenant=tenant)]
+    found = await _try("oauth calls of the token", reader.oauth_of_token(name), [], unread) if name else []
+    start, end = incident.at - CALLS_BEFORE, incident.at + BESIDE_SECONDS
+    if not tenant.startswith("_"):
+        beside = await _try("oauth calls of the tenant", reader.oauth_of_tenant(tenant, start, end), [], unread)
+        found = together(found, beside)
+    return name, tuple(together(found, own))
 
 
 async def _agent(reader: EvidenceReader, last: answers.LastRequest | None) -> str:

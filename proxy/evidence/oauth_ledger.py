@@ -13,12 +13,13 @@ import contextlib
 import itertools
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from proxy.core.credential import Secret
+from proxy.core.incident import Incident
 from proxy.core.memory import OauthEvent
 from proxy.core.token import Known, Reading
 from proxy.evidence import keys, queries, writes
@@ -269,6 +270,21 @@ async def calls_of_tenant(store: RedisStore, tenant: str, start: float, end: flo
         [("ZREVRANGEBYSCORE", keys.oauth_of_tenant(tenant), round(end * 1000), round(start * 1000), "LIMIT", 0, PER_TOKEN)]
     )
     return _read(queries.as_text(member) for member in answer)
+
+
+def refusals(incidents: Iterable[Incident], fingerprint: str) -> list[OauthEvent]:
+    """The refused calls of a token among incidents."""
+    return [i.oauth for i in incidents if i.oauth is not None and fingerprint in (i.oauth.presented, i.oauth.refresh_presented)]
+
+
+def together(one: Iterable[OauthEvent], other: Iterable[OauthEvent]) -> list[OauthEvent]:
+    """Both, oldest first. Of two accounts of one call the one that names the access token, else the second."""
+    found: dict[tuple[str, float, str], OauthEvent] = {}
+    for event in (*one, *other):
+        key = (event.exchange, event.at, event.endpoint)
+        if key not in found or event.presented or not found[key].presented:
+            found[key] = event
+    return sorted(found.values(), key=lambda event: (event.at, event.exchange))
 
 
 def _read(members: Any) -> list[OauthEvent]:

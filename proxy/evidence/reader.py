@@ -17,12 +17,14 @@ import msgspec
 from proxy.core.absence import Absence, LastRequest, Span, conclude, coverage
 from proxy.core.history import TokenHistory
 from proxy.core.incident import Incident, Note, tag_of, time_of
+from proxy.core.memory import OauthEvent
 from proxy.evidence import keys, queries, unshipped
 from proxy.evidence.activity import EVERYONE, NOBODY, Minute, last_before, read_last, read_minutes, rest, total
 from proxy.evidence.events import read_events
 from proxy.evidence.heartbeat import MAX_GAP, read_spans
 from proxy.evidence.history import read_part
 from proxy.evidence.merge import merge
+from proxy.evidence.oauth_ledger import Link, calls_of_tenant, calls_of_token, link_of, refusals, together
 from proxy.evidence.redis_store import RedisStore, StoreError
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -157,6 +159,19 @@ class EvidenceReader:
             cover=coverage(await self.heartbeats(start, end), start, end, MAX_GAP),
             last_before=await last_before(self._need_store(), tenant, start),
         )
+
+    async def oauth_link(self, refresh: str) -> Link | None:
+        """The access token that a refresh token (fingerprint) was issued with. StoreError."""
+        return await link_of(self._need_store(), refresh)
+
+    async def oauth_of_token(self, fingerprint: str) -> list[OauthEvent]:
+        """The OAuth calls that bear on a token, oldest first, those recorded as incidents included."""
+        waiting = (await self._unshipped()).incidents.values()
+        return together(await calls_of_token(self._need_store(), fingerprint), refusals(waiting, fingerprint))
+
+    async def oauth_of_tenant(self, tenant: str, start: float, end: float) -> list[OauthEvent]:
+        """The newest OAuth calls of a tenant between two instants (epoch seconds), oldest first. StoreError."""
+        return await calls_of_tenant(self._need_store(), tenant, start, end)
 
     async def tenants(self) -> dict[str, float]:
         """Every tenant that was seen, with the time (epoch seconds) of its last incident or activity."""

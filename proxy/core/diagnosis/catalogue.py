@@ -14,7 +14,7 @@ from proxy.core.diagnosis.clients import client_of
 from proxy.core.diagnosis.evidence import Evidence
 from proxy.core.diagnosis.expired import CLOCK_SKEW, EXPIRED
 from proxy.core.diagnosis.gone import DELETED, UNKNOWN
-from proxy.core.diagnosis.oauth import FAILED, IMPOSSIBLE
+from proxy.core.diagnosis.oauth import FAILED, IMPOSSIBLE, is_oauth
 from proxy.core.diagnosis.presented import HEADER_MISSING, MANGLED, WRONG_KIND
 from proxy.core.diagnosis.revoked import NULL_REFRESH, REVOKED, ROTATED
 from proxy.core.diagnosis.rights import OWNER, SCOPE, TENANT
@@ -70,10 +70,15 @@ CATALOGUE: Final[tuple[Rule, ...]] = (
 )
 
 
+OF_OAUTH: Final = (ROTATED, FAILED)
+"""Rules that may speak of a refusal by the token endpoint; the others are about bearer tokens."""
+
+
 def diagnose(evidence: Evidence) -> Diagnosis:
     """Name the cause. Pure and total: the same evidence, in whatever order, gives the same answer; nothing missing raises."""
     scene = set_scene(evidence)
-    found = [_cause(rule, result, scene) for rule in CATALOGUE if (result := rule.examine(scene)) is not None]
+    rules = OF_OAUTH if is_oauth(scene) else CATALOGUE
+    found = [_cause(rule, result, scene) for rule in rules if (result := rule.examine(scene)) is not None]
     strong = [c for c in found if c.confidence is not Confidence.POSSIBLE]
     ranked = (*strong, *(c for c in found if c.confidence is Confidence.POSSIBLE))
     if strong:

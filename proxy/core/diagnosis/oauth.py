@@ -9,7 +9,54 @@ from proxy.core.diagnosis.evidence import OauthEvent
 from proxy.core.diagnosis.expired import expiry
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.words import span, utc
+from proxy.core.incident import Kind
+from proxy.core.token import Unknown
 from proxy.core.verdict import Reason
+
+IN_THAT_MOMENT: Final = 2.0
+"""Seconds from the arrival of a call to a revocation that it causes: one request of the vendor's application."""
+
+
+def is_oauth(scene: Scene) -> bool:
+    """The incident is a refusal by the token endpoint."""
+    return scene.incident is not None and scene.incident.kind is Kind.OAUTH_REFUSAL
+
+
+def refused_call(scene: Scene) -> OauthEvent | None:
+    """The call that a refusal by the token endpoint is about, with what was learned of it later."""
+    said = scene.incident.oauth if scene.incident else None
+    if said is None:
+        return None
+    later = [e for e in scene.evidence.oauth if e.exchange and e.exchange == said.exchange]
+    return max(later, key=lambda e: (bool(e.presented), repr(e)), default=said)
+
+
+def granted_before(scene: Scene, call: OauthEvent) -> OauthEvent | None:
+    """The last refresh with the same refresh token that was granted before this one was refused."""
+    same = [
+        e
+        for e in scene.evidence.oauth
+        if e.refresh_presented and e.refresh_presented == call.refresh_presented and 200 <= e.status < 300 and e.at < call.at
+    ]
+    return max(same, key=lambda e: (e.at, repr(e)), default=None)
+
+
+def doers(scene: Scene, end: float) -> tuple[str, ...]:
+    """Lines that name the calls of the same tenant in whose moment many tokens were revoked."""
+    tenant = scene.incident.tenant if scene.incident else ""
+    near = [
+        e
+        for e in scene.evidence.oauth
+        if e.status < 400
+        and (e.endpoint in ("authorize", "revoke") or e.grant_type == "authorization_code")
+        and (not tenant or e.tenant == tenant)
+        and -0.1 <= end - scene.source_time(e.at) <= IN_THAT_MOMENT
+    ]
+    return tuple(
+        f"A call of /oauth/{e.endpoint}{f' ({e.grant_type})' if e.grant_type else ''} by client {e.client or 'without a name'} "
+        f"passed through here at {utc(e.at)}, in that moment ({e.status})."
+        for e in sorted(near, key=lambda e: (e.at, repr(e)))
+    )
 
 
 def examine_refresh_failed(scene: Scene) -> Found | None:
@@ -17,6 +64,8 @@ def examine_refresh_failed(scene: Scene) -> Found | None:
 
     A refused refresh of a *revoked* token is a consequence, not the cause.
     """
+    if is_oauth(scene):
+        return _refused_now(scene)
     silent = scene.incident is None and scene.evidence.absence is not None
     if not silent and expiry(scene) is None and not (scene.reason == Reason.EXPIRED and scene.then is None):
         return None
@@ -24,6 +73,8 @@ def examine_refresh_failed(scene: Scene) -> Found | None:
     if refused is None or not 400 <= refused.status < 500:
         return None
     mine = bool(refused.presented) and refused.presented == scene.fingerprint
+    if not mine and _healed(scene, refused):
+        return None
     error = refused.error or f"status {refused.status}"
     arrived = scene.evidence.absence.requests if silent and scene.evidence.absence else None
     return Found(
@@ -39,6 +90,50 @@ def examine_refresh_failed(scene: Scene) -> Found | None:
         words={"refused": utc(refused.at), "error": error},
         times={"refused_at": refused.at, "expired_at": expiry(scene)},
     )
+
+
+def _healed(scene: Scene, refused: OauthEvent) -> bool:
+    """The tenant got a token afterwards, or a later request of it was answered well."""
+    activity = scene.evidence.activity
+    if activity is not None and activity.last_at is not None and activity.last_at > refused.at:
+        return activity.last_status is not None and activity.last_status < 400
+    return any(e.created and e.tenant == refused.tenant and refused.at < e.at <= scene.at for e in scene.evidence.oauth)
+
+
+_BEHIND: Final = {
+    "invalid_client": "The server did not accept the client's id or secret: was the secret changed?",
+    "invalid_grant": "The server no longer takes this refresh token: revoked, used up, or its row is gone.",
+}
+
+
+def _refused_now(scene: Scene) -> Found | None:
+    """The refusal itself is the incident."""
+    call = refused_call(scene)
+    if call is None or call.grant_type != "refresh_token":
+        return None
+    error, row = call.error or f"status {call.status}", scene.before
+    revoked = row.revoked_at if row is not None and row.revoked_at is not None and row.revoked_at <= scene.now else None
+    later = sorted(e.at for e in scene.evidence.oauth if e.created and e.at > call.at and e.presented == call.presented != "")
+    return Found(
+        Confidence.CERTAIN,
+        f"The client tried to refresh at {utc(call.at)} and was refused ({error}).",
+        evidence_for=(
+            f"POST /oauth/token, grant_type refresh_token, at {utc(call.at)}: {call.status} {call.error}.",
+            *((_BEHIND[call.error],) if call.error in _BEHIND else ()),
+            *((f"The row of its access token was revoked at {utc(revoked)}.",) if revoked is not None else ()),
+            *(("The row of its access token had vanished.",) if row is not None and _vanished(scene) else ()),
+        ),
+        evidence_against=(f"A later refresh was granted at {utc(later[0])}.",) if later else (),
+        missing=() if call.presented else ("which access token that refresh token was issued with",),
+        words={"refused": utc(call.at), "error": error},
+        times={"refused_at": call.at, "revoked_at": revoked},
+    )
+
+
+def _vanished(scene: Scene) -> bool:
+    histories = (scene.incident.history if scene.incident else None, scene.evidence.history)
+    changes = [c for h in histories if h is not None for c in h.changes if c.seen_after <= scene.at]
+    return bool(changes) and isinstance(max(changes, key=lambda c: c.seen_after).after, Unknown)
 
 
 def _last_refresh(scene: Scene) -> OauthEvent | None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
 from proxy.core.diagnosis.evidence import OauthEvent
+from proxy.core.diagnosis.oauth import doers, granted_before, is_oauth, refused_call
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.superseded import HANDOVER, ONE_EVENT, replacement_at, replacements, revoked_at
 from proxy.core.diagnosis.words import listed, span, utc
@@ -23,7 +24,9 @@ NULLABLE: Final = "previous_refresh_token_nullable"
 
 
 def examine_rotated(scene: Scene) -> Found | None:
-    """The client refreshed and kept the old access token."""
+    """The client refreshed and kept the old access token, or the old refresh token."""
+    if is_oauth(scene):
+        return _presented_again(scene)
     row, end = scene.last_row, revoked_at(scene)
     if row is None or end is None or row.refreshable is False:
         return None
@@ -37,6 +40,24 @@ def examine_rotated(scene: Scene) -> Found | None:
     if not row.refreshable:
         return None
     return _at_once(scene, row, end) if AT_ONCE in scene.flags else _by_use(scene, row, end)
+
+
+def _presented_again(scene: Scene) -> Found | None:
+    """A refresh token that had been exchanged before: its answer was lost, or two connections share it."""
+    call = refused_call(scene)
+    first = granted_before(scene, call) if call is not None and call.error == "invalid_grant" else None
+    if call is None or first is None:
+        return None
+    return Found(
+        Confidence.CERTAIN,
+        f"The client presented a refresh token that had been exchanged at {utc(first.at)} already.",
+        evidence_for=(
+            f"A refresh with the same refresh token passed through here at {utc(first.at)} and was granted.",
+            f"The same refresh token was refused at {utc(call.at)} ({call.error}).",
+        ),
+        words={"refreshed": utc(first.at)},
+        times={"refreshed_at": first.at, "refused_at": call.at},
+    )
 
 
 def _by_use(scene: Scene, row: Known, end: float) -> Found | None:
@@ -171,7 +192,7 @@ def examine_revoked(scene: Scene) -> Found | None:
         evidence_for=(
             f"revoked_at of its row: {utc(end)}.",
             *(() if scene.row else ("The row has vanished since; this was its state when last seen.",)),
-            *((f"{scene.same_instant} rows were revoked in the same millisecond.",) if mass else ()),
+            *((f"{scene.same_instant} rows were revoked in the same millisecond.", *doers(scene, end)) if mass else ()),
             *(f"POST /oauth/revoke at {utc(e.at)} by {e.client or 'an unnamed client'} named it." for e in _revocations(scene)),
             *(("Our memory was older: the request was let through, and the backend refused it.",) if scene.by_backend else ()),
         ),
