@@ -7,6 +7,8 @@ import typer
 from proxy.cli import screen, times
 from proxy.cli.configuration import ConfigOption, JsonOption, settings_from
 from proxy.cli.reading import ask, now
+from proxy.evidence.reader import EvidenceReader
+from proxy.evidence.silence import Mark
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -15,14 +17,21 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def tenants(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the tenants that were seen, those heard of last first."""
     settings = settings_from(config)
-    found = ask(settings, lambda reader: reader.tenants())
+    found, silent = ask(settings, _seen)
     ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     if as_json:
-        screen.as_json([{"tenant": tenant, "last": last} for tenant, last in ordered])
+        screen.as_json([{"tenant": tenant, "last": last, "silence": silent.get(tenant)} for tenant, last in ordered])
         return
     if not ordered:
         screen.say("No tenant was seen yet.")
         return
     moment = now()
-    rows = ((tenant, times.short(last), times.ago(last, moment)) for tenant, last in ordered)
-    screen.table(("TENANT", "LAST SEEN (UTC)", "AGO"), rows, ("cyan",))
+    rows = (
+        (tenant, times.short(last), times.ago(last, moment), "silent" if tenant in silent else "") for tenant, last in ordered
+    )
+    screen.table(("TENANT", "LAST SEEN (UTC)", "AGO", "STATE"), rows, ("cyan", "", "", "yellow"))
+
+
+async def _seen(reader: EvidenceReader) -> tuple[dict[str, float], dict[str, Mark]]:
+    found = await reader.tenants()
+    return found, await reader.silences(found)

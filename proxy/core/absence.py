@@ -150,6 +150,7 @@ class LastRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     operation: str = ""
     reason: str = ""
     incident: str = ""
+    agent: str = ""
 
 
 class Absence(msgspec.Struct, frozen=True):

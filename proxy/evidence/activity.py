@@ -18,6 +18,7 @@ import msgspec
 from proxy.core.absence import LastRequest, Traffic
 from proxy.core.exchange import AnsweredBy, Exchange
 from proxy.evidence import keys, queries, writes
+from proxy.evidence.client import family_of
 from proxy.evidence.redis_store import Command, RedisStore
 
 EVERYONE: Final = "_all"
@@ -189,7 +190,7 @@ class Activity:
 
 
 def _last_request(x: Exchange) -> LastRequest:
-    return LastRequest(x.at, x.status, str(x.answered_by), x.operation, x.reason, x.incident)
+    return LastRequest(x.at, x.status, str(x.answered_by), x.operation, x.reason, x.incident, family_of(x.user_agent))
 
 
 async def read_minutes(store: RedisStore, tenant: str, start: float, end: float) -> list[Minute]:

@@ -100,6 +100,11 @@ def last_request(tenant: str) -> str:
     return f"sw:{{{tenant_tag(tenant)}}}:last:{tenant}"
 
 
+def silence(tenant: str) -> str:
+    """string: the mark (JSON) of a tenant's latest silence."""
+    return f"sw:{{{tenant_tag(tenant)}}}:silent:{tenant}"
+
+
 def heartbeats(day: int, instance: str) -> str:
     """hash: unbroken spans of equal beats, by their start. `day` is days since the epoch."""
     return f"sw:{{hb{day}}}:{instance}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -18,7 +18,7 @@ from proxy.core.absence import Absence, LastRequest, Span, conclude, coverage
 from proxy.core.history import TokenHistory
 from proxy.core.incident import Incident, Note, tag_of, time_of
 from proxy.core.memory import OauthEvent
-from proxy.evidence import keys, queries, unshipped
+from proxy.evidence import keys, queries, silence, unshipped
 from proxy.evidence.activity import EVERYONE, NOBODY, Minute, last_before, read_last, read_minutes, rest, total
 from proxy.evidence.events import read_events
 from proxy.evidence.heartbeat import MAX_GAP, read_spans
@@ -179,6 +179,10 @@ class EvidenceReader:
         for incident in (await self._unshipped()).incidents.values():
             found[incident.tenant] = max(incident.at, found.get(incident.tenant, 0.0))
         return found
+
+    async def silences(self, seen: Mapping[str, float]) -> dict[str, silence.Mark]:
+        """Which of these tenants (as `tenants` gives them) are silent against their habit since they were last seen."""
+        return await silence.marks(self._need_store(), seen)
 
     async def find_incidents(self, prefix: str) -> list[str]:
         """Incident ids that begin with these characters, at least 8. ValueError when they cannot be a beginning."""

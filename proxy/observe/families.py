@@ -110,6 +110,12 @@ TENANT_LAST: Final = Family(
     ("tenant",),
     "When a tenant's last request came. Silence is an answer too.",
 )
+TENANT_SILENT: Final = Family(
+    "tenant_silent_since_timestamp_seconds",
+    Type.GAUGE,
+    ("tenant",),
+    "The last request of a tenant that went silent, against its habit; absent while it is heard.",
+)
 TOKEN_EXPIRY: Final = Family(
     "token_expiry_timestamp_seconds",
     Type.GAUGE,
@@ -154,7 +160,8 @@ BUILD_INFO: Final = Family("build_info", Type.GAUGE, ("version", "python"), "Alw
 
 FAMILIES: Final = (
     REQUESTS, REQUEST_DURATION, DECISIONS, DENIALS, WOULD_DENY, VALIDATOR_DURATION, VALIDATOR_STATE, CACHE_EVENTS,
-    UPSTREAM_DURATION, UPSTREAM_UNAUTHORIZED, INCIDENTS, STORE_UP, STORE_DURATION, TENANT_LAST, TOKEN_EXPIRY, OAUTH_CALLS,
+    UPSTREAM_DURATION, UPSTREAM_UNAUTHORIZED, INCIDENTS, STORE_UP, STORE_DURATION, TENANT_LAST, TENANT_SILENT,
+    TOKEN_EXPIRY, OAUTH_CALLS,
     OAUTH_LINT, FAULTS,
     SPOOL_BYTES, INFLIGHT, CONNECTIONS, LOOP_LAG, WORKERS, CLOCK_OFFSET, CONFIG_RELOADS, CONFIG_TIME, LABEL_OVERFLOW,
     LOG_DROPPED, SCRAPE_ERRORS, BUILD_INFO,

@@ -31,6 +31,7 @@ def watch(
     metrics.watch("client_connections", lambda: float(len(plane.listener)))
     metrics.watch("event_loop_lag_seconds", lambda: ticker.lag)
     metrics.watch("workers", lambda: float(settings.workers))
+    metrics.watch("tenant_silent_since_timestamp_seconds", evidence.silence.since)
     metrics.watch("spool_bytes", lambda: float(evidence.spool.octets))
     metrics.watch("store_up", lambda: float(shipper.failing_since is None))
     metrics.watch("log_lines_dropped_total", lambda: float(log.dropped))

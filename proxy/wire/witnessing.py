@@ -13,6 +13,7 @@ import structlog
 
 from proxy.core.credential import Secret
 from proxy.core.exchange import OAUTH, Exchange
+from proxy.core.silence import Silence
 from proxy.core.token import Reading, TokenSource
 from proxy.evidence.activity import Activity
 from proxy.evidence.beside import Beside
@@ -25,6 +26,7 @@ from proxy.evidence.oauth_ledger import OauthLedger
 from proxy.evidence.redis_store import RedisStore, StoreError
 from proxy.evidence.reread import Rereader
 from proxy.evidence.shipper import Shipper
+from proxy.evidence.silence import Expected, Watch
 from proxy.evidence.spool import Spool, SpoolError
 from proxy.evidence.surveyor import Surveyor
 from proxy.evidence.witness import Witness
@@ -34,6 +36,8 @@ from proxy.sources.fresh import Fresh
 from proxy.sources.held import Held
 from proxy.tasks import Tasks
 from proxy.wire.state import StartFault
+
+_log = structlog.get_logger("silence")
 
 
 def keep_of(settings: Settings) -> Keep:
@@ -77,6 +81,8 @@ class Evidence:
         self.oauth = OauthLedger(
             store, _look(source), lambda name: self.history.tenant_of(name) or "", structlog.get_logger("oauth").warning, keep
         )
+        expected = {name: Expected(tenant.expected_every, tenant.client) for name, tenant in settings.tenants.items()}
+        self.silence = Watch(store, _went_silent, expected, keep)
         self.clerk = Clerk(
             self.witness,
             self.folder,
@@ -98,6 +104,7 @@ class Evidence:
         _ = tasks.keep(self.surveyor.run, "surroundings")
         _ = tasks.keep(self.beside.run, "beside")
         _ = tasks.keep(self.events.run, "events")
+        _ = tasks.keep(self.silence.run, "silence")
         _ = tasks.keep(self.oauth.run, "oauth ledger")
 
     async def flush(self, seconds: float) -> bool:
@@ -121,6 +128,25 @@ def _unless_oauth(saw: Callable[[Exchange], None]) -> Callable[[Exchange], None]
             saw(exchange)
 
     return take
+
+
+def _went_silent(silence: Silence, share: float) -> None:
+    """One event per silence: what the last answer was, and what is proven of our own listening since."""
+    last = silence.last
+    _log.warning(
+        "went_silent",
+        tenant=silence.tenant,
+        last_request=last.at,
+        status=last.status,
+        answered_by=last.answered_by,
+        reason=last.reason,
+        operation=last.operation,
+        incident=last.incident,
+        client=silence.client,
+        usual_pause=silence.usual,
+        allowed_pause=silence.allowed,
+        proven_listening=round(share, 4),
+    )
 
 
 def _look(source: TokenSource) -> Callable[[Secret], Awaitable[Reading]]:

@@ -1,0 +1,123 @@
+"""Silence over a real store: told once, only for time in which we listened, and over when a request comes."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.core.exchange import AnsweredBy
+from proxy.evidence.activity import Activity
+from proxy.evidence.heartbeat import Beat, Heartbeat
+from proxy.evidence.reader import EvidenceReader
+from proxy.evidence.silence import Expected, Watch
+from tests.evidence.conftest import START, make_exchange
+
+HOUR, DAY = 3600.0, 86_400.0
+
+
+class Past:
+    """Traffic and heartbeats at times that a test chooses."""
+
+    def __init__(self, store):
+        self.store, self.now = store, START
+        self.activity = Activity(store, "p", "i", clock=lambda: self.now)
+
+    async def requests(self, *times, **more):
+        for at in times:
+            self.now = at
+            good = {"status": 200, "answered_by": AnsweredBy.BACKEND, "verdict": "allow", "reason": "active"}
+            self.activity.saw(make_exchange(at, **{**good, **more}))
+        await self.activity.flush()
+
+    async def listened(self, start, end):
+        async def nothing():
+            return None
+
+        heartbeat = Heartbeat(self.store, "p", nothing, lambda: 0, nothing, clock=lambda: end)
+        at = start
+        while at <= end:
+            heartbeat.note(Beat(at, True, "", 0))
+            at += 15.0
+        await heartbeat.flush()
+
+    def watch(self, at, told, **expected):
+        return Watch(
+            self.store, lambda silence, share: told.append((silence, share)), {"acme": Expected(**expected)}, clock=lambda: at
+        )
+
+
+@pytest.fixture
+def past(store):
+    return Past(store)
+
+
+def every(seconds, until):
+    return [START + n * seconds for n in range(int(until // seconds) + 1)]
+
+
+async def test_a_tenant_that_stopped_is_told_once_by_all_processes(past, store):
+    await past.requests(*every(HOUR, DAY), user_agent="Okta SCIM Client 1.0.0")
+    await past.listened(START + DAY - 60, START + 2 * DAY + 2 * HOUR)
+    told = []
+    watch = past.watch(START + 2 * DAY - 60, told)
+    assert [] == await watch.look(), "a quiet day is no silence"
+    later = START + 2 * DAY + HOUR
+    watches = [past.watch(later, told), past.watch(later + 60, told)]  # two processes, or one that started again
+    for one in (*watches, *watches):
+        await one.look()
+    ((silence, share),) = told
+    assert ("acme", 200, "okta", HOUR, START + DAY) == (
+        silence.tenant,
+        silence.last.status,
+        silence.client,
+        silence.usual,
+        silence.last.at,
+    )
+    assert share > 0.99
+    assert [{"acme": START + DAY}] * 2 == [watch.since() for watch in watches]
+    reader = EvidenceReader(store, None)
+    assert {"acme"} == set(await reader.silences(await reader.tenants()))
+    await past.requests(later + 120)
+    for one in watches:
+        one._clock = lambda: later + 180
+        await one.look()
+    assert [{}, {}] == [watch.since() for watch in watches]
+    assert {} == await reader.silences(await reader.tenants())
+    assert 1 == len(told)
+
+
+async def test_no_alarm_for_the_normal_quiet_day_of_entra(past):
+    await past.requests(*every(2400, 10 * DAY), user_agent="Microsoft Azure AD")
+    await past.listened(START + 10 * DAY - 60, START + 11 * DAY + 6 * HOUR)
+    told = []
+    await past.watch(START + 11 * DAY + 6 * HOUR, told).look()
+    assert [] == told
+    await past.watch(START + 11 * DAY + 6 * HOUR, told, client="okta").look()
+    assert 1 == len(told), "the same pause of another client"
+
+
+async def test_silence_after_a_refusal_is_told_soon(past):
+    await past.requests(*every(HOUR, DAY))
+    await past.requests(START + DAY + 60, status=401, incident="I", user_agent="Okta SCIM Client 1.0.0")
+    await past.listened(START + DAY, START + DAY + 3 * HOUR)
+    told = []
+    await past.watch(START + DAY + 3 * HOUR, told).look()
+    assert [("I", 401)] == [(silence.last.incident, silence.last.status) for silence, _ in told]
+
+
+async def test_time_in_which_we_did_not_listen_is_no_silence(past):
+    await past.requests(*every(60, HOUR))
+    await past.listened(START + HOUR, START + HOUR + 60)
+    told = []
+    await past.watch(START + 5 * DAY, told, every=HOUR).look()
+    assert [] == told
+    await past.listened(START + 5 * DAY, START + 5 * DAY + 2.2 * HOUR)
+    await past.watch(START + 5 * DAY + 2.2 * HOUR, told, every=HOUR).look()
+    assert 1 == len(told)
+
+
+async def test_too_short_a_past_says_nothing(past):
+    await past.requests(START, START + DAY)
+    await past.listened(START + DAY, START + 3 * DAY)
+    told = []
+    await past.watch(START + 20 * DAY, told).look()
+    assert [] == told
