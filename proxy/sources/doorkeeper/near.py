@@ -25,7 +25,8 @@ SHORTEST: Final = 12
 """Characters below which a rest is no token any more, but something that anything may begin with."""
 
 _DEPTH: Final = 3
-_LENGTH: Final = 1_024
+LENGTH: Final = 1_024
+"""Octets of an opaque token, by far; signed tokens are longer."""
 _SCHEME: Final = re.compile(rb"\A(bearer|token|basic|oauth2?|apikey|api-key|authorization)(?::[ \t]*|[ \t]+)", re.IGNORECASE)
 _QUOTES: Final = (b'"', b"'", b"`", "\u201c".encode(), "\u201d".encode(), "\u2018".encode(), "\u2019".encode(), b"<", b">")
 _BLANKS: Final = (
@@ -50,12 +51,12 @@ class Candidate(msgspec.Struct, frozen=True):
     change: str
 
 
-def candidates(presented: bytes) -> list[Candidate]:
+def candidates(presented: bytes, length: int = LENGTH) -> list[Candidate]:
     """Return what a presented secret may have been, most likely first, at most VARIANTS, without repetition.
 
     The value may be a whole header field: the one scheme that belongs there counts as no change.
     """
-    if len(presented) > _LENGTH:
+    if len(presented) > length:
         return []
     found: dict[bytes, str] = {}
     body, rest = presented, _without_scheme(presented)
@@ -91,7 +92,7 @@ def prefix(presented: bytes) -> str | None:
     """Return the text with which a truncated token would begin, None when it is too short to say anything."""
     rest = _without_scheme(presented)
     text = storable_text((presented if rest is None else rest).strip())
-    return text if text is not None and SHORTEST <= len(text) <= _LENGTH and text.isascii() else None
+    return text if text is not None and SHORTEST <= len(text) <= LENGTH and text.isascii() else None
 
 
 def relation(presented: str, stored: str) -> str | None:
