@@ -29,6 +29,7 @@ class ClientIdentity(msgspec.Struct, frozen=True, omit_defaults=True):
 class TokenHistory(msgspec.Struct, frozen=True, omit_defaults=True):
     """The memory of one token. Times in epoch seconds. `counts` maps an answer (`200`, `401:revoked`, ...) to how often
     it was given. `first_good` is the first good answer on record; `failing_since` the first failure since the last good answer.
+    `last_good_address` is whose URL or host the last good request called, where the route tells.
     Bounded: 32 changes, 8 clients, the newest kept."""
 
     fingerprint: str
@@ -46,3 +47,4 @@ class TokenHistory(msgspec.Struct, frozen=True, omit_defaults=True):
     last_reading: Reading | None = None
     first_good: float | None = None
     failing_since: float | None = None
+    last_good_address: str = ""

@@ -84,7 +84,8 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `addressed_tenant` is whose URL or host was called, where the route tells. `client`, `backends` and `owner_change` are what
     that process remembered then: of a client without a credential, of the token at each backend instance (for a refusal by
-    the backend), of the last change that SCIM made to the account that owns the token (for an inactive owner)."""
+    the backend), of the last change that SCIM made to the account that owns the token (for an inactive owner), of how many
+    requests with tokens of each source the backend had served (for a refusal by it)."""
 
     id: str
     at: float
@@ -106,6 +107,7 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     backends: tuple[BackendVerdicts, ...] = ()
     owner_change: AccountChange | None = None
     oauth: OauthEvent | None = None
+    served: dict[str, int] = {}
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.core.exchange import Exchange
+from proxy.core.exchange import AnsweredBy, Exchange
 from proxy.core.incident import Incident, Kind, Note
 from proxy.core.memory import BackendVerdicts, ClientMemory
 from proxy.core.token import Known, OwnerState
@@ -57,6 +57,7 @@ class Beside:
         self._failed = failed
         self._delays = tuple(delays)
         self._clock = clock
+        self._served: dict[str, int] = {}
         self._due: list[tuple[float, int, float, Incident]] = []
         self._order = itertools.count()
         self._bare: OrderedDict[Key, Incident] = OrderedDict()
@@ -65,6 +66,8 @@ class Beside:
     def saw(self, exchange: Exchange) -> None:
         """Take notice of a finished exchange. On the way of every request: no I/O, about a microsecond."""
         self._backends.saw(exchange)
+        if exchange.source and exchange.answered_by is AnsweredBy.BACKEND and exchange.status < 400:
+            self._served[exchange.source] = self._served.get(exchange.source, 0) + 1
         self._accounts.saw(exchange)
         key = self.clients.saw(exchange)
         if key is not None and (incident := self._bare.pop(key, None)) is not None:
@@ -77,7 +80,8 @@ class Beside:
             key = identify(exchange.user_agent, exchange.client)
             return msgspec.structs.replace(incident, client=self.clients.before(key, incident.tenant, incident.at))
         if incident.kind in _BY_BACKEND:
-            incident = msgspec.structs.replace(incident, backends=self._backends.of(incident.fingerprint, incident.at))
+            backends = self._backends.of(incident.fingerprint, incident.at)
+            incident = msgspec.structs.replace(incident, backends=backends, served=dict(self._served))
         row = _row(incident)
         if row is not None and row.owner_state in _OUT:
             incident = msgspec.structs.replace(incident, owner_change=self._accounts.last_change(row.owner))

@@ -103,6 +103,7 @@ class History:
         elif exchange.answered_by is AnsweredBy.BACKEND and status < 500:
             token.last_good = at
             token.last_good_operation = exchange.operation
+            token.last_good_address = exchange.addressed
             token.failing_since = None
             if token.first_good is None:
                 token.first_good = at

@@ -21,7 +21,7 @@ COUNTS_KEPT: Final = 32
 def merge(a: TokenHistory, b: TokenHistory) -> TokenHistory:
     """Two memories that count different requests of the same token as one: earliest, latest, and sums."""
     late, early = (a, b) if (_rank(a.last_seen), a.tenant) >= (_rank(b.last_seen), b.tenant) else (b, a)
-    good = max(a, b, key=lambda h: (_rank(h.last_good), h.last_good_operation))
+    good = max(a, b, key=lambda h: (_rank(h.last_good), h.last_good_operation, h.last_good_address))
     bad = max(a, b, key=lambda h: (_rank(h.last_bad), h.last_bad_reason))
     readings = [r for r in (a.last_reading, b.last_reading) if r is not None]
     return TokenHistory(
@@ -39,6 +39,7 @@ def merge(a: TokenHistory, b: TokenHistory) -> TokenHistory:
         changes=newest_changes((*a.changes, *b.changes)),
         last_reading=max(readings, key=lambda r: (r.read_at, r.source, r.via)) if readings else None,
         first_good=_pick(min, a.first_good, b.first_good),
+        last_good_address=good.last_good_address,
         failing_since=_failing(good.last_good, a.failing_since, b.failing_since),
     )
 

@@ -30,6 +30,7 @@ class Token:
         "last_bad",
         "last_bad_reason",
         "last_good",
+        "last_good_address",
         "last_good_operation",
         "last_reading",
         "last_seen",
@@ -46,6 +47,7 @@ class Token:
         self.last_seen: float | None = None
         self.last_good: float | None = None
         self.last_good_operation = ""
+        self.last_good_address = ""
         self.first_good: float | None = None
         self.first_bad: float | None = None
         self.failing_since: float | None = None
@@ -82,6 +84,7 @@ class Token:
             last_reading=self.last_reading,
             first_good=self.first_good,
             failing_since=self.failing_since,
+            last_good_address=self.last_good_address,
         )
         return live if self.base is None else merge(self.base, live)
 

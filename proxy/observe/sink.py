@@ -112,6 +112,7 @@ class Sink:
                 break
         self.dropped += self._buffer.count(b"\n")
         self._buffer.clear()
+        self._limit = -1  # what comes after the end is dropped: the descriptor's number may be another file's by then
         if self._owned:
             with contextlib.suppress(OSError):
                 os.close(self._fd)

@@ -59,8 +59,8 @@ def _hint(scene: Scene) -> str:
 def examine_skew(scene: Scene) -> Found | None:
     """One instance always refuses what another accepts at the same time."""
     verdicts = sorted(scene.evidence.backend_verdicts, key=lambda v: (v.address, repr(v)))
-    bad = [v for v in verdicts if v.refused and not v.accepted]
-    good = [v for v in verdicts if v.accepted and not v.refused]
+    bad = [v for v in verdicts if v.refused and (not v.accepted or _turned(v.last_accepted, v.first_refused))]
+    good = [v for v in verdicts if v.accepted and v not in bad and (not v.refused or _turned(v.last_refused, v.first_accepted))]
     if not scene.by_backend or not scene.alive_then or not bad or not good:
         return None
     if scene.backend and scene.backend.address not in {v.address for v in bad}:
@@ -79,6 +79,11 @@ def examine_skew(scene: Scene) -> Found | None:
         ),
         words={"bad": listed(v.address for v in bad)},
     )
+
+
+def _turned(last_before: float | None, first_after: float | None) -> bool:
+    """One verdict came only after the other had ceased."""
+    return last_before is not None and first_after is not None and last_before < first_after
 
 
 def _overlap(bad: BackendVerdicts, good: BackendVerdicts) -> bool:

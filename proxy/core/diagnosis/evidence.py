@@ -110,7 +110,8 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     host was called. `required_scopes` are those of which the operation needs one. `grant_exists` tells whether an
     authorization grant of the same application and owner is known (authorization-code set-up). `first_uses` maps the
     fingerprint of a sibling to its first use seen here. `owner_change` is the last change that SCIM made to the account that
-    owns the token.
+    owns the token. `addressed_serves` tells whether requests with tokens of `addressed_tenant` are served, so that the name in
+    the address is one that rows have.
     """
 
     incident: Incident | None = None
@@ -129,3 +130,4 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     grant_exists: bool | None = None
     first_uses: dict[str, float] = {}
     owner_change: AccountChange | None = None
+    addressed_serves: bool | None = None

@@ -26,7 +26,7 @@ def examine_deleted(scene: Scene) -> Found | None:
     if not scene.gone or scene.healed or not was_known(scene) or not scene.presented:
         return None
     row = scene.before
-    if row is not None and ended(row, scene.now) is not None:
+    if row is not None and (ended(row, scene.now) is not None or "secret_replaced" in scene.flags):
         return None
     start, end = scene.vanished
     destroyed = row is not None and _application_destroyed(scene, row)

@@ -6,6 +6,7 @@ from typing import Final
 
 from proxy.core.credential import Why
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.evidence import ClientMemory
 from proxy.core.diagnosis.gone import was_known
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.words import listed, utc
@@ -34,6 +35,8 @@ REPAIRS: Final = {
 """What was done to a token -> what is wrong with it, and how to put it right. Keys: NearMiss.change and Why."""
 CERTAIN_FORM: Final = {Why.SCHEME_DOUBLED, Why.SCHEME_MISSING, Why.QUOTED, Why.WHITESPACE, Why.CHARACTERS}
 """Forms that can only come from damage on the way of a token. Another scheme may be meant (Basic): not among them."""
+CHALLENGE: Final = 5.0
+"""Seconds within which a client that waits for a 401 before it shows its credential has shown it."""
 KINDS: Final = {
     "refresh_token": "a refresh token",
     "application_secret": "a client secret",
@@ -104,22 +107,46 @@ def examine_header_missing(scene: Scene) -> Found | None:
     if scene.credential not in ("missing", f"malformed:{Why.EMPTY}"):
         return None
     memory = scene.evidence.client
-    before = memory.last_with_credential if memory else None
+    own = memory is not None and not memory.shared
+    before = memory.last_with_credential if memory and own else None
     stripped = sorted({i.tenant for i in scene.others.incidents if i.reason == Reason.MISSING_CREDENTIAL})
     many = len(stripped) >= 2 and scene.credential == "missing"
-    since = memory.without_since if memory and memory.without_since is not None else scene.at
+    since = memory.without_since if memory and own and memory.without_since is not None else scene.at
+    doubts = _doubts(memory, scene.at)
     lines = (
         *((f"The same client presented a credential at {utc(before)}.",) if before is not None else ()),
         *((f"Requests of other tenants lack it in the same minute: {listed(stripped)}.",) if many else ()),
     )
     return Found(
-        Confidence.CERTAIN if before is not None else Confidence.LIKELY if many else Confidence.POSSIBLE,
+        _strength(had_one=before is not None, many=many, doubtful=bool(doubts)),
         f"The request carries no credential; the client's requests have had none since {utc(since)}.",
         evidence_for=("There was no Authorization header, or nothing in it.", *lines),
+        evidence_against=doubts,
         missing=() if lines else ("an earlier request of the same client with a credential",),
         words={"since": utc(since), "before": utc(before)},
         times={"last_with_credential_at": before, "without_since": since},
         findings=("stripped_on_the_way",) if many else (),
+    )
+
+
+def _strength(*, had_one: bool, many: bool, doubtful: bool) -> Confidence:
+    if had_one and not doubtful:
+        return Confidence.CERTAIN
+    return Confidence.LIKELY if many else Confidence.POSSIBLE
+
+
+def _doubts(memory: ClientMemory | None, at: float) -> tuple[str, ...]:
+    """Why the client may be none that lost its header."""
+    if memory is None:
+        return ()
+    again = memory.again
+    return (
+        *(("Requests of several tenants come from this client; whose this one is cannot be told.",) if memory.shared else ()),
+        *(
+            (f"The same client presented a credential again at {utc(again)}: it may first wait to be asked for one.",)
+            if again is not None and again - at <= CHALLENGE
+            else ()
+        ),
     )
 
 

@@ -158,7 +158,7 @@ def examine_null_refresh(scene: Scene) -> Found | None:
     if not near:
         return None
     explained = replacement_at(scene, end) is not None or scene.mass
-    sure = not explained and (near[0].first_use or len(near) == 1)
+    sure = not explained and near[0].first_use
     return Found(
         Confidence.LIKELY if sure else Confidence.POSSIBLE,
         f"A request of tenant {near[0].tenant} at {utc(near[0].at)} revoked this stranger's token (doorkeeper#1497).",
@@ -171,6 +171,7 @@ def examine_null_refresh(scene: Scene) -> Found | None:
             *(("A newer token or a mass revocation at the same moment explains it as well.",) if explained else ()),
             *((f"{len(near)} requests of other tenants fit.",) if len(near) > 1 else ()),
         ),
+        missing=() if near[0].first_use else ("whether that was the first use of its token",),
         words={"other": near[0].tenant, "revoked": utc(end)},
         times={"revoked_at": end, "other_request_at": near[0].at},
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.words import utc
-from proxy.core.token import OwnerState
+from proxy.core.token import Known, OwnerState
 from proxy.core.verdict import Reason
 
 _GONE: Final = (OwnerState.INACTIVE, OwnerState.DELETED)
@@ -21,16 +23,43 @@ def examine_owner(scene: Scene) -> Found | None:
         return _owner_by_reason() if ours and scene.then is None else None
     if row.owner_state not in _GONE or not scene.alive_then or not (ours or scene.by_backend):
         return None
+    worked = None if ours else _worked_without_owner(scene)
+    change = scene.evidence.owner_change
     return Found(
-        Confidence.CERTAIN if ours else Confidence.LIKELY,
+        Confidence.CERTAIN if ours else Confidence.LIKELY if worked is None else Confidence.POSSIBLE,
         f"The account {row.owner or '(unnamed)'} that owns the token is {row.owner_state}.",
         evidence_for=(
             "The row itself is alive.",
             f"Its owner {row.owner or '(unnamed)'} was {row.owner_state} at {utc(scene.at)}.",
             *(() if ours else ("The backend refused it; Doorkeeper alone would not look at the owner.",)),
+            *(
+                (f"A {change.method} of that account passed through here at {utc(change.at)} and was taken.",)
+                if change is not None and change.at <= scene.at
+                else ()
+            ),
         ),
+        evidence_against=()
+        if worked is None
+        else (f"It was {worked.state.owner_state} already at {utc(worked.read_at)}, and the token worked after that.",),
         words={"owner": row.owner or "(unnamed)", "state": str(row.owner_state)},
+        times={"owner_changed_at": change.at if change is not None else None},
+        findings=("changed_by_provisioning",) if change is not None and change.at <= scene.at else (),
     )
+
+
+class _Sight(msgspec.Struct, frozen=True):
+    """A row, and when it was seen."""
+
+    state: Known
+    read_at: float
+
+
+def _worked_without_owner(scene: Scene) -> _Sight | None:
+    """A look before the last good answer at which the owner was gone already."""
+    if scene.last_good is None:
+        return None
+    seen = [_Sight(row, at) for at, row in scene.sightings if at < scene.last_good]
+    return next((sight for sight in reversed(seen) if sight.state.owner_state in _GONE), None)
 
 
 def _owner_by_reason() -> Found:
@@ -89,10 +118,21 @@ def examine_tenant(scene: Scene) -> Found | None:
         or not scene.by_backend
     ):
         return None
+    history = scene.incident.history if scene.incident else None
+    usual = history.last_good_address if history is not None else ""
+    if usual == addressed:
+        return None
+    proven = bool(usual) or scene.evidence.addressed_serves is True
     return Found(
-        Confidence.LIKELY,
+        Confidence.LIKELY if proven else Confidence.POSSIBLE,
         f"The token is of tenant {row.tenant} and was presented at the address of {addressed}.",
-        evidence_for=(f"The row is alive and of tenant {row.tenant}.", f"The path or host called is that of {addressed}."),
+        evidence_for=(
+            f"The row is alive and of tenant {row.tenant}.",
+            f"The path or host called is that of {addressed}.",
+            *((f"It works at the address of {usual}.",) if usual else ()),
+            *(("Tokens of that tenant are served at its address.",) if scene.evidence.addressed_serves else ()),
+        ),
+        missing=() if proven else (f"a request of {addressed} with a token of its own, to know that the names are the same",),
         words={"ours": row.tenant, "addressed": addressed},
     )
 

@@ -26,7 +26,7 @@ class Scene(msgspec.Struct, frozen=True):
     """`at` is the incident by the proxy's clock, `now` the same moment by the source's. `row` is the row as it was then,
     `before` the newest row seen earlier; `gone`: the source had none then. `confirmed`: not only a replica says so.
     `failing_since` is the first failure since `last_good`. `vanished` is the interval (proxy's clock) in which the row
-    went. `searched`: near misses were looked for without error."""
+    went. `searched`: near misses were looked for without error. `sightings` are all rows seen up to then, oldest first."""
 
     evidence: Evidence
     incident: Incident | None
@@ -49,6 +49,7 @@ class Scene(msgspec.Struct, frozen=True):
     failing_since: float
     vanished: tuple[float | None, float]
     others: Others
+    sightings: tuple[tuple[float, Known], ...] = ()
 
     @property
     def by_backend(self) -> bool:
@@ -147,6 +148,7 @@ def set_scene(evidence: Evidence) -> Scene:
         failing_since=failing_since,
         vanished=_vanished(histories, last_good, failing_since, at),
         others=evidence.others or Others(),
+        sightings=tuple(sorted(_once(_sightings(histories, at)), key=lambda pair: (pair[0], repr(pair[1])))),
     )
 
 
@@ -180,7 +182,7 @@ def _in_order(items: Iterable[T], key: Callable[[T], float]) -> tuple[T, ...]:
 
 def _failing_since(histories: Iterable[TokenHistory], last_good: float | None, at: float) -> float:
     """The earliest failure on record after the last good answer. `first_bad` may lie before it; then `last_bad` is nearer."""
-    known = [bad for h in histories for bad in (h.first_bad, h.last_bad) if bad is not None and bad <= at]
+    known = [bad for h in histories for bad in (h.failing_since, h.first_bad, h.last_bad) if bad is not None and bad <= at]
     return min((bad for bad in known if last_good is None or bad > last_good), default=at)
 
 
@@ -191,6 +193,11 @@ def _sightings(histories: Iterable[TokenHistory], at: float) -> Iterator[tuple[f
         if history.last_reading is not None:
             looks.append((history.last_reading.read_at, history.last_reading.state))
         yield from ((seen, state) for seen, state in looks if isinstance(state, Known) and seen <= at)
+
+
+def _once(looks: Iterable[tuple[float, Known]]) -> list[tuple[float, Known]]:
+    """Each look once."""
+    return list({repr(look): look for look in looks}.values())
 
 
 def _row_before(histories: Iterable[TokenHistory], at: float) -> Known | None:

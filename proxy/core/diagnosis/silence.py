@@ -15,6 +15,8 @@ PROVEN: Final = 0.99
 """Share of the time for which the listener must be proven up: heartbeats come every few seconds, and restarts take seconds."""
 FACTOR: Final = 2.0
 """A pause counts as silence when it is this much longer than the longest ordinary one."""
+LEARNED: Final = 7 * 86_400.0
+"""Seconds of past without which no weekend has been seen."""
 SAMPLES: Final = 3
 """Pauses from which a cadence may be told."""
 
@@ -24,6 +26,7 @@ def _listening(scene: Scene) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
     coverage, absence = scene.evidence.coverage, scene.evidence.absence
     up = coverage is not None and coverage.proven >= PROVEN
     others = absence.others if absence else None
+    strangers = (absence.unattributed or 0) if absence else 0
     lines = (
         *((f"The listener is proven up for {coverage.proven:.1%} of the time.",) if coverage else ()),
         *((f"{others} requests of other tenants arrived.",) if others else ()),
@@ -31,8 +34,9 @@ def _listening(scene: Scene) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
     missing = (
         *(() if up else ("heartbeats without gaps over that time",)),
         *(() if others else ("traffic of other tenants in that time",)),
+        *((f"whose the {strangers} requests without a known token were",) if strangers else ()),
     )
-    return up and bool(others), lines, missing
+    return up and bool(others) and not strangers, lines, missing
 
 
 def examine_silent(scene: Scene) -> Found | None:
@@ -46,15 +50,16 @@ def examine_silent(scene: Scene) -> Found | None:
     if pause <= FACTOR * activity.usual_gap:
         return None
     sure, lines, missing = _listening(scene)
+    short = not activity.given and activity.learned_over is not None and activity.learned_over < LEARNED
     refused = activity.last_status in (401, 403)
     last = f"{activity.last_status or 'in an unknown way'}{' ' + activity.last_reason if activity.last_reason else ''}"
     since = f"the {activity.last_status} at {utc(activity.last_at)}" if refused else utc(activity.last_at)
     clear = f"Clear incident {activity.last_incident or '(not recorded)'} first, then have the failed job resubmitted"
     return Found(
-        Confidence.LIKELY if sure else Confidence.POSSIBLE,
+        Confidence.LIKELY if sure and not short else Confidence.POSSIBLE,
         f"Nothing has arrived for {span(pause)} (usually at most {span(activity.usual_gap)}), since {since}.",
         evidence_for=(f"The last request was answered {last} at {utc(activity.last_at)}.", *lines),
-        missing=missing,
+        missing=(*missing, *(("a week of its past, with a weekend in it",) if short else ())),
         words={
             "pause": span(pause),
             "usual": span(activity.usual_gap),

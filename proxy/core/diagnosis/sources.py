@@ -14,13 +14,15 @@ from proxy.core.verdict import Reason
 
 SOON: Final = 15.0
 """Seconds after which a re-read still tells of replication and not of a repair by hand; the re-read at +10 s is within."""
+SERVED: Final = 3
+"""Requests with tokens of one source that the backend has served, from which on it is known to know that source."""
 MANY_TENANTS: Final = 3
 """Tenants whose tokens become unknown in one minute, from which on it is no matter of one token."""
 
 
 def examine_unavailable(scene: Scene) -> Found | None:
     """The request was answered 503: nobody could say what the token is."""
-    if scene.reason != Reason.SOURCE_UNAVAILABLE:
+    if scene.reason != Reason.SOURCE_UNAVAILABLE or scene.by_backend:
         return None
     state = scene.then.state if scene.then else None
     why = state.why if isinstance(state, Unavailable) else "not recorded"
@@ -112,6 +114,8 @@ def examine_introspection(scene: Scene) -> Found | None:
 
 def examine_environment(scene: Scene) -> Found | None:
     """Another configured source knows the token."""
+    if scene.by_backend:
+        return _of_a_source_that_is_not_served(scene)
     other = _alive_elsewhere(scene)
     if not scene.gone or other is None or _by_introspection(scene) or scene.healed:
         return None
@@ -122,6 +126,25 @@ def examine_environment(scene: Scene) -> Found | None:
         evidence_for=(f"{here} at {utc(scene.at)}: no such token.", f"{other.source} at {utc(other.read_at)}: alive."),
         evidence_against=("It had worked here before.",) if was_known(scene) else (),
         words={"here": here, "there": other.source},
+    )
+
+
+def _of_a_source_that_is_not_served(scene: Scene) -> Found | None:
+    """Every token of the source that knows it was refused by the backend so far, and those of another source are served."""
+    served = scene.incident.served if scene.incident else {}
+    there = scene.then.source if scene.then else ""
+    others = sorted(source for source, count in served.items() if source != there and count >= SERVED)
+    if not scene.alive_then or not others or served.get(there) or scene.last_good is not None:
+        return None
+    return Found(
+        Confidence.LIKELY,
+        f"The token lives in {there}, whose tokens the backend does not know; it serves those of {listed(others)}.",
+        evidence_for=(
+            f"{there} at {utc(scene.then.read_at if scene.then else None)}: alive. The backend refused it.",
+            *(f"The backend served {served[source]} requests with tokens of {source}." for source in others),
+            f"It has served none with a token of {there}.",
+        ),
+        words={"here": others[0], "there": there},
     )
 
 
@@ -185,7 +208,8 @@ INTROSPECTION: Final = Rule(
 ENVIRONMENT: Final = Rule(
     Code.WRONG_ENVIRONMENT,
     "The token belongs to another environment.",
-    "This source has no such token, and another configured source has it alive.",
+    "This source has no such token, and another configured source has it alive; or the only source that has it is one of which "
+    "the backend has served no token, while it serves those of another.",
     "The token is of {there} and was presented to {here}. Correct the base URL or the token at {client}.",
     "{client} uses an access token of another environment of ours. Please check the base URL, and enter the token that belongs "
     "to it. {steps}",

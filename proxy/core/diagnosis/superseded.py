@@ -16,6 +16,8 @@ from proxy.core.token import Known, Sibling
 
 ONE_EVENT: Final = 5.0
 """Seconds between revoking the old row and inserting the new one in a single regeneration, slow transactions included."""
+REPLACED: Final = "secret_replaced"
+"""The flag of a look around a row that is there and holds another secret."""
 SAME_INSTANT: Final = 0.001
 """Seconds: Doorkeeper's revoke_all_for gives all rows one revoked_at; what died with this token did not replace it."""
 HANDOVER: Final = 86_400.0
@@ -50,6 +52,8 @@ def replacement_at(scene: Scene, instant: float) -> Sibling | None:
 def examine_superseded(scene: Scene) -> Found | None:
     """Row revoked or gone, and a newer one made at that moment."""
     row = scene.last_row
+    if row is not None and REPLACED in scene.flags and scene.gone and not scene.healed:
+        return _in_place(scene, row)
     if row is None or not replacements(scene) or scene.healed:
         return None
     end = revoked_at(scene)
@@ -58,6 +62,19 @@ def examine_superseded(scene: Scene) -> Found | None:
     if scene.gone and (row.expires_at is None or row.expires_at >= scene.now):
         return _at_disappearance(scene, row)
     return None
+
+
+def _in_place(scene: Scene, row: Known) -> Found:
+    """The row is there, and holds another secret than the one presented."""
+    start, end = scene.vanished
+    return Found(
+        Confidence.CERTAIN if scene.confirmed else Confidence.LIKELY,
+        f"The client still presents the secret that row {row.row} held up to {utc(start)}; the row holds another one since.",
+        evidence_for=(f"Row {row.row} exists and its secret was replaced between {utc(start)} and {utc(end)}.",),
+        words={"issued": utc(row.created_at), "newer": f"between {utc(start)} and {utc(end)}"},
+        times={"issued_at": row.created_at, "last_seen_at": start, "missing_at": end},
+        findings=("replaced_in_place",),
+    )
 
 
 def _at_revocation(scene: Scene, row: Known, end: float) -> Found:

@@ -59,7 +59,12 @@ class Around:
             if self._options.hashing is Hashing.PLAIN:
                 named = msgspec.structs.replace(sibling, fingerprint=self._fingerprint(stored.encode()))
             self._siblings.append(named)
-        return kin.stored is not None and self._fingerprint(kin.stored.encode())[:MARK_HEX_DIGITS] == known.stored_mark
+        if kin.stored is None:
+            return False
+        in_place = self._fingerprint(kin.stored.encode())[:MARK_HEX_DIGITS] == known.stored_mark
+        if not in_place:
+            self._flags = (*self._flags, "secret_replaced")
+        return in_place
 
     async def _look_for_near_misses(self, secret: Secret) -> None:
         presented = secret.reveal()

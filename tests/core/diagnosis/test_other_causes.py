@@ -145,6 +145,8 @@ TABLE = {
             "one other stranger": bare(others=without_row("globex", reason="missing_credential")),
             "others are unknown, not without": bare(others=without_row("globex", "initech")),
             "another scheme": bare(ClientMemory(AT - HOUR), credential="malformed:scheme_other"),
+            "it shows one when asked": bare(ClientMemory(AT - HOUR, AT - HOUR, AT, again=AT + 0.1)),
+            "an egress that many share": bare(ClientMemory(AT - 1, AT - 1, AT, shared=True)),
         },
     ),
     "wrong_environment": (
@@ -283,11 +285,16 @@ TABLE = {
     ),
     "wrong_tenant": (
         {
-            "another path": backend_refusal(addressed_tenant="globex"),
-            "another path, 403": backend_refusal(answer=LOOKS, addressed_tenant="globex"),
+            "another path": backend_refusal(addressed_tenant="globex", addressed_serves=True),
+            "another path, 403": backend_refusal(answer=LOOKS, addressed_tenant="globex", addressed_serves=True),
+            "another path than usual": backend_refusal(past=history(last_good_address="acme"), addressed_tenant="globex"),
         },
         {
-            "its own path": backend_refusal(addressed_tenant="acme"),
+            "its own path": backend_refusal(addressed_tenant="acme", addressed_serves=True),
+            "a path at which it works": backend_refusal(
+                past=history(last_good_address="globex"), addressed_tenant="globex", addressed_serves=True
+            ),
+            "a path that may name tenants in another way": backend_refusal(addressed_tenant="a-4711", addressed_serves=False),
             "revoked": refusal(row(revoked_at=AT - 1), addressed_tenant="globex"),
             "not known": backend_refusal(),
         },

@@ -190,7 +190,7 @@ NOT_SHARED = {
 }
 NULL_REFRESH = {
     "first use of a stranger's token": null_refresh(STRANGER),
-    "the only request in that second": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.5)),
+    "with the column of another adapter's migration": null_refresh(STRANGER, flags=("previous_refresh_token_nullable", "x")),
 }
 NOT_NULL_REFRESH = {
     "column not nullable": null_refresh(STRANGER, flags=()),
@@ -198,6 +198,7 @@ NOT_NULL_REFRESH = {
     "the same tenant's request": null_refresh(NeighbourRequest("acme", AT - HOUR - 0.2, first_use=True)),
     "a request after the revocation": null_refresh(NeighbourRequest("globex", AT - HOUR + 3, first_use=True)),
     "a token long in use": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.2, first_use=False)),
+    "the only request in that second, of a token that may be old": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.5)),
     "a busy second": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.2), NeighbourRequest("initech", AT - HOUR - 0.1)),
     "regenerated at that moment": null_refresh(STRANGER, siblings=(newer(AT - HOUR),)),
     "mass revocation": null_refresh(STRANGER, count=5),
