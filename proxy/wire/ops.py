@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from aiohttp import web
 
 from proxy.admin.health import Health, Part, State, Ticker
 from proxy.admin.listener import OpsListener
+from proxy.admin.pages import Pages
+from proxy.core.token import TokenSource
+from proxy.evidence.reader import EvidenceReader
+from proxy.evidence.redis_store import RedisStore
 from proxy.observe.metrics import Metrics
 from proxy.observe.sink import Sink
 from proxy.settings import Settings
 from proxy.sources.fresh import Fresh
+from proxy.wire.answering import Answers
 from proxy.wire.data_plane import DataPlane
 from proxy.wire.state import StartFault
 from proxy.wire.witnessing import Evidence
@@ -78,7 +86,15 @@ def parts(plane: DataPlane, evidence: Evidence, fresh: Fresh) -> Callable[[], It
     return ask
 
 
-def ops_listener(settings: Settings, health: Health, metrics: Metrics) -> OpsListener:
+def routes_of(settings: Settings, store: RedisStore, source: TokenSource, directory: Path) -> list[web.AbstractRouteDef]:
+    """The pages and the API, over the reader that the command line uses too."""
+    answers = Answers(EvidenceReader(store, directory / "spool"), source, settings)
+    return Pages(answers).routes()
+
+
+def ops_listener(
+    settings: Settings, health: Health, metrics: Metrics, routes: Iterable[web.AbstractRouteDef] = ()
+) -> OpsListener:
     """The second listener. Raises StartFault when its certificate is no use."""
     o = settings.ops
     tls = None
@@ -89,4 +105,4 @@ def ops_listener(settings: Settings, health: Health, metrics: Metrics) -> OpsLis
         except OSError as error:
             raise StartFault(f"ops.tls.cert_file {o.tls.cert_file}: {error}") from None
     token = o.token.get_secret_value() if o.token is not None else None
-    return OpsListener(o.host, o.port, token=token, health=health, render_metrics=metrics.render, tls=tls)
+    return OpsListener(o.host, o.port, token=token, health=health, render_metrics=metrics.render, routes=routes, tls=tls)

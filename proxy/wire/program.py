@@ -8,11 +8,12 @@ import hashlib
 import re
 import socket
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 import structlog
+from aiohttp import web
 
 from proxy.admin.health import Health, Ticker
 from proxy.admin.listener import OpsListener
@@ -80,7 +81,7 @@ class Program:
         store = self._store = stores.open_store(settings, url or "")
         instance = _instance(settings, directory)
         sources = sources_of(settings, fingerprinter, self._tasks, lambda text: _log.warning("token_file", detail=text))
-        source = composed(sources)
+        source = composed(sources, settings, self._tasks)
         metrics = ops.metrics_of(settings)
         exchange_log = ExchangeLog(sink)
         sinks = [metrics.saw, exchange_log.write] if settings.log.exchanges else [metrics.saw]
@@ -100,7 +101,7 @@ class Program:
         ops.watch(metrics, settings, plane, evidence, fresh, ticker, sink)
         self._keep_running(ticker, exchange_log, plane, (fresh, *sources))
         evidence.start(self._tasks)
-        await self._start_ops(health, metrics)
+        await self._start_ops(health, metrics, ops.routes_of(settings, store, source, directory))
         await plane.listener.start(sock)
         _calm_collector()
         _log.info("started", listen=f"{host}:{port}", ops=f"{self.ops_address[0]}:{self.ops_address[1]}", instance=instance)
@@ -116,8 +117,8 @@ class Program:
         if self._embedded is not None:
             _ = tasks.keep(self._mind_store, "embedded store")
 
-    async def _start_ops(self, health: Health, metrics: Metrics) -> None:
-        listener = self._ops = ops.ops_listener(self._settings, health, metrics)
+    async def _start_ops(self, health: Health, metrics: Metrics, routes: Iterable[web.AbstractRouteDef]) -> None:
+        listener = self._ops = ops.ops_listener(self._settings, health, metrics, routes)
         o = self._settings.ops
         try:
             await listener.start()

@@ -1,0 +1,84 @@
+"""Turns a template and values into an answer, and serves the few files that pages need. Escapes everything."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import importlib.resources
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+from urllib.parse import quote
+
+import jinja2
+from aiohttp import web
+
+from proxy import __version__
+from proxy.core.diagnosis.words import ago, utc
+
+AT_ONCE: Final = 4
+"""Pages that are made at the same time: enough for a team, and requests of clients do not feel it."""
+_TYPES: Final = {"ops.css": "text/css", "ops.js": "text/javascript", "icon.svg": "image/svg+xml"}
+
+
+def _iso(at: float) -> str:
+    try:
+        return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def _short(at: float) -> str:
+    """`24 Nov 2026 17:51:11`; the year matters where tokens live ten."""
+    try:
+        when = dt.datetime.fromtimestamp(math.floor(at), dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        return utc(at)
+    return f"{when.day} {when:%b %Y %H:%M:%S}"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.1f} ms"
+
+
+def _path(name: str) -> str:
+    return quote(name, safe="")
+
+
+class Room:
+    """Renders templates off the event loop, a few at a time."""
+
+    def __init__(self) -> None:
+        self._environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("proxy.admin"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters |= {
+            "utc": utc, "ago": ago, "iso": _iso, "short": _short, "milliseconds": _milliseconds, "path": _path,
+        }  # fmt: skip
+        self._environment.globals["version"] = __version__
+        self.slots = asyncio.Semaphore(AT_ONCE)
+
+    async def page(self, template: str, status: int = 200, **values: Any) -> web.Response:
+        """Return a page. Templates see `now` in epoch seconds, `here` (which part of the menu) and `store_error`."""
+        values = {"here": "", "store_error": ""} | values
+        text = await asyncio.to_thread(self._environment.get_template(template).render, **values)
+        return web.Response(text=text, content_type="text/html", status=status)
+
+
+def static_routes() -> list[web.AbstractRouteDef]:
+    """The routes of style, script and icon: read once, a few kilobytes."""
+    folder = importlib.resources.files("proxy.admin") / "static"
+    return [
+        web.get(f"/static/{name}", _file((folder / name).read_bytes(), content_type)) for name, content_type in _TYPES.items()
+    ]
+
+
+def _file(body: bytes, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def serve(_request: web.Request) -> web.Response:
+        return web.Response(body=body, content_type=content_type, charset=None if "svg" in content_type else "utf-8")
+
+    return serve
