@@ -166,9 +166,9 @@ class BackendConnection(asyncio.Protocol):
 
     # --- answer -----------------------------------------------------------------------------------------------------
 
-    async def answer(self) -> Outbound:
-        """Wait for the answer's head. Raises ExchangeError."""
-        return await cast("asyncio.Future[Outbound]", self._head)
+    def answer(self) -> asyncio.Future[Outbound]:
+        """The answer's head, to be awaited. Raises ExchangeError."""
+        return cast("asyncio.Future[Outbound]", self._head)
 
     def fail(self, fault: ExchangeError) -> None:
         """The other side broke: whoever waits for this exchange gets `fault`."""

@@ -14,6 +14,7 @@ from typing import Final, cast
 
 import msgspec
 
+from proxy.core.credential import Credential, Missing
 from proxy.core.framing import Chunked, Decoder, FramingError, Length
 from proxy.core.grammar import Fault, Limits
 from proxy.core.headers import Peer
@@ -58,6 +59,7 @@ class ClientConnection(asyncio.Protocol):
         self.backend: Counterpart | None = None
         self.body: Decoder | None = None
         self.body_octets = 0
+        self.presented: tuple[list[bytes], Credential] = ([], Missing())
         self.fault: ExchangeError | None = None
         self.task: asyncio.Task[None] | None = None
         self._owner = owner

@@ -86,7 +86,8 @@ class Forwarder:
             sending.connection = connection
             sending.held = True
             try:
-                sending.answer = await self._exchange(client, connection, passage, sending, method)
+                self._begin(client, connection, passage, sending, method)
+                sending.answer = await connection.answer()
             except ExchangeError as error:
                 self._drop(client, sending)
                 if fresh or not error.untouched or method not in _IDEMPOTENT or not sending.replayable():
@@ -99,9 +100,9 @@ class Forwarder:
             else:
                 return
 
-    async def _exchange(
+    def _begin(
         self, client: ClientConnection, connection: BackendConnection, passage: Passage, sending: Sending, method: bytes
-    ) -> Outbound:
+    ) -> None:
         if client.fault is not None:
             raise client.fault
         client.backend = connection
@@ -111,7 +112,6 @@ class Forwarder:
         connection.send(sending.head, method, now + min(self._upstream.options.head_timeout, left))
         if sending.flow is not None:
             sending.flow.begin(connection)
-        return await connection.answer()
 
     def _drop(self, client: ClientConnection, sending: Sending) -> None:
         sending.connection.close()

@@ -122,7 +122,7 @@ class Handler:
         if self._oauth is not None and (endpoint := self._oauth.endpoint(request)):
             await self._oauth.walk(client, request, passage, endpoint)
             return
-        credential = passage.credential = extract(request.authorization, self._fingerprinter)
+        credential = passage.credential = self._credential(client, request)
         if not isinstance(credential, Bearer) and (self._options.query_token or self._options.form_token):
             credential = passage.credential = await self._elsewhere(client, request, passage, credential)
         operation = passage.operation = self._operation(request)
@@ -156,6 +156,14 @@ class Handler:
         passage.route_tenant = self._tenant_of_route(request)
         return passage
 
+    def _credential(self, client: ClientConnection, request: Inbound) -> Credential:
+        """Read the credential. A connection mostly brings the same one again: then it is not read anew."""
+        fields, credential = client.presented
+        if fields != request.authorization:
+            credential = extract(request.authorization, self._fingerprinter)
+            client.presented = (request.authorization, credential)
+        return credential
+
     async def _elsewhere(
         self, client: ClientConnection, request: Inbound, passage: Passage, credential: Credential
     ) -> Credential:
@@ -173,7 +181,7 @@ class Handler:
 
     def _operation(self, request: Inbound) -> Operation:
         operation = classify(request.method, request.target, self._options.base_path)
-        if not operation.writes and any(value_of(request.fields, name) for name in METHOD_OVERRIDES):
+        if not operation.writes and not METHOD_OVERRIDES.isdisjoint([field[0] for field in request.fields]):
             return msgspec.structs.replace(operation, writes=True)
         return operation
 

@@ -21,7 +21,7 @@ from proxy.core.memory import OauthEvent
 from proxy.core.scim import OTHER_READ, Operation, mask, printable
 from proxy.core.scim import Kind as Does
 from proxy.core.token import Reading, Unavailable
-from proxy.core.verdict import Allow
+from proxy.core.verdict import Allow, Deny, Unable
 from proxy.edge.faults import FaultKind
 from proxy.edge.judge import Judgement
 
@@ -31,6 +31,25 @@ _WORDS_WORTH_MASKING: Final = re.compile(rb"[!#-&(-+\--~]{8,}")
 """What may be a token in a credential that is no bearer: it is masked wherever else it stands. Quotes and commas part words."""
 SHORTEST_PIECE: Final = 8
 """Octets of a token's beginning that are still taken out where a text was cut within it."""
+
+
+_TAGS: Final = {Allow: "allow", Deny: "deny", Unable: "unable"}
+TEXT_LIMIT: Final = 256
+"""Octets of a client's own words that are written down."""
+_WRITTEN: dict[bytes, str] = {}
+_WRITTEN_LIMIT: Final = 1_024
+"""Hosts and user agents remembered as text: real traffic has dozens; when strangers have filled it, it is emptied."""
+
+
+def _written(raw: bytes) -> str:
+    text = _WRITTEN.get(raw)
+    if text is None:
+        text = printable(raw, TEXT_LIMIT)
+        if len(raw) <= TEXT_LIMIT:
+            if len(_WRITTEN) >= _WRITTEN_LIMIT:
+                _WRITTEN.clear()
+            _WRITTEN[raw] = text
+    return text
 
 
 class Witness(Protocol):
@@ -55,11 +74,24 @@ class Witness(Protocol):
 class Passage:
     """One request on the road. Times: `at` epoch seconds, `started` monotonic."""
 
-    __slots__ = (
-        "answered_by", "at", "attempts", "backend", "backend_seconds", "bytes_in", "bytes_out", "client", "credential",
-        "fault", "gathered", "hidden", "id", "incident", "judgement", "lookup_seconds", "oauth", "observed", "operation",
-        "request", "route_tenant", "started", "status",
-    )  # fmt: skip
+    operation: Operation = OTHER_READ
+    credential: Credential = Missing()
+    judgement: Judgement | None = None
+    route_tenant = ""
+    status = 0
+    answered_by = AnsweredBy.NOBODY
+    fault: FaultKind | None = None
+    observed = False
+    incident = ""
+    gathered = b""
+    hidden: tuple[Secret, ...] = ()
+    oauth: OauthEvent | None = None
+    backend = ""
+    attempts = 1
+    bytes_in = 0
+    bytes_out = 0
+    lookup_seconds = 0.0
+    backend_seconds = 0.0
 
     def __init__(self, identity: str, request: Inbound | None, client: str) -> None:
         self.id = identity
@@ -67,24 +99,6 @@ class Passage:
         self.client = client
         self.at = time.time()
         self.started = time.monotonic()
-        self.operation: Operation = OTHER_READ
-        self.credential: Credential = Missing()
-        self.judgement: Judgement | None = None
-        self.route_tenant = ""
-        self.status = 0
-        self.answered_by = AnsweredBy.NOBODY
-        self.fault: FaultKind | None = None
-        self.observed = False
-        self.incident = ""
-        self.gathered = b""
-        self.hidden: tuple[Secret, ...] = ()
-        self.oauth: OauthEvent | None = None
-        self.backend = ""
-        self.attempts = 1
-        self.bytes_in = 0
-        self.bytes_out = 0
-        self.lookup_seconds = 0.0
-        self.backend_seconds = 0.0
 
     def answered(self, by: AnsweredBy, status: int) -> None:
         """An answer has gone out."""
@@ -122,13 +136,14 @@ class Passage:
     def exchange(self, tenant: str) -> Exchange:
         """The frozen value of all this, as it stands now."""
         judgement = self.judgement
+        verdict = judgement.verdict if judgement is not None else None
         reading = judgement.held.reading if judgement is not None and judgement.held is not None else None
-        request = self.request
+        method, target, host, agent, trace = self._texts()
         return Exchange(
             self.id,
             self.at,
-            request.method.decode() if request is not None else "",
-            mask(self.clean(request.target)) if request is not None else "",
+            method,
+            target,
             self.operation.route,
             tenant,
             self.client,
@@ -136,16 +151,16 @@ class Passage:
             self.answered_by,
             self._credential_shape(),
             self.fingerprint,
-            "" if judgement is None else judgement.verdict.__struct_config__.tag,  # type: ignore[arg-type]
-            "" if judgement is None else judgement.verdict.reason,
+            "" if verdict is None else _TAGS[type(verdict)],
+            "" if verdict is None else verdict.reason,
             self.observed,
             "" if reading is None else reading.source,
             "" if reading is None else reading.via,
             0.0 if judgement is None else judgement.age,
             self.fault or "",
             self.incident,
-            self._text(b"user-agent"),
-            "" if request is None else printable(self.clean(request.host), 256),
+            agent,
+            host,
             self.backend,
             self.bytes_in,
             self.bytes_out,
@@ -153,15 +168,26 @@ class Passage:
             self.backend_seconds,
             time.monotonic() - self.started,
             self.attempts,
-            self._text(b"traceparent"),
+            trace,
             self.route_tenant,
         )
 
-    def _text(self, name: bytes) -> str:
-        if self.request is None:
-            return ""
-        value = value_of(self.request.fields, name)
-        return printable(self.clean(value), 256) if value else ""
+    def _texts(self) -> tuple[str, str, str, str, str]:
+        """What of the request is written down: method, masked target, host, user agent, traceparent."""
+        request = self.request
+        if request is None:
+            return "", "", "", "", ""
+        agent = trace = b""
+        for lower, _, value, _ in request.fields:
+            if lower == b"user-agent":
+                agent = agent or value
+            elif lower == b"traceparent":
+                trace = trace or value
+        texts = (request.target, request.host, agent, trace)
+        for secret in self._secrets():
+            if any(secret in text for text in texts):
+                texts = (self.clean(texts[0]), self.clean(texts[1]), self.clean(texts[2]), self.clean(texts[3]))
+        return request.method.decode(), mask(texts[0]), _written(texts[1]), _written(texts[2]), _written(texts[3])
 
     def _credential_shape(self) -> str:
         if self.operation.kind is Does.OAUTH:
