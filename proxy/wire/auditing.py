@@ -15,7 +15,8 @@ from proxy.core.token import Known
 from proxy.evidence.in_use import remembered
 from proxy.evidence.redis_store import StoreError
 from proxy.settings import Settings
-from proxy.settings.tokens import TokenFile
+from proxy.settings.issuers import Introspection, Jwt
+from proxy.settings.tokens import DoorkeeperPostgres, TokenFile
 from proxy.sources.doorkeeper.audit import TableAudit
 from proxy.sources.doorkeeper.database import Trouble
 from proxy.sources.token_file_format import SIZE_LIMIT, TokenFileError, parse
@@ -64,6 +65,10 @@ async def audit(
                     tally.saw(row, by_row.get((row.source, row.token.row)), now, rules)
             yield Progress(source.name, tally.rows, tally.rows)
             continue
+        if isinstance(source, (Introspection, Jwt)):
+            continue  # they answer for one token at a time and list none
+        if not isinstance(source, DoorkeeperPostgres):
+            raise AuditError(f"source {source.name}: only PostgreSQL tables and token files can be audited")
         table = TableAudit(doorkeeper_options(source))
         async for progress in _table(table, by_row, tally, now, rules):
             yield progress
