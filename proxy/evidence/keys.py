@@ -27,6 +27,9 @@ CHAINS: Final = "sw:{chains}:seen"
 CHAIN_LAST: Final = "sw:{chains}:last"
 """zset: spool chain by the number of its last delivered record."""
 
+MADE_ROOM: Final = "sw:{chains}:room"
+"""zset of one: the time (epoch seconds) up to which incidents had to go because the embedded store was full."""
+
 CHAIN_BLOCK: Final = 100
 """Records in one hash of a chain's log: stays within hash-max-listpack-entries (128) of Redis 7, the compact form."""
 

@@ -12,6 +12,7 @@ import msgspec
 
 from proxy.evidence import leftovers, writes
 from proxy.evidence.redis_store import RedisStore, StoreError
+from proxy.evidence.room import Room, is_full
 from proxy.evidence.segment import Line
 from proxy.evidence.spool import Spool
 from proxy.evidence.tail import Tail
@@ -52,8 +53,15 @@ class Shipper:
     """Ships one process's own spool, and those of dead processes when it has nothing else to do."""
 
     def __init__(
-        self, spool: Spool, store: RedisStore, keep: writes.Keep | None = None, clock: Callable[[], float] = time.time
+        self,
+        spool: Spool,
+        store: RedisStore,
+        keep: writes.Keep | None = None,
+        clock: Callable[[], float] = time.time,
+        room: Room | None = None,
     ) -> None:
+        """`room` is for a store of our own: when it is full its oldest incidents go."""
+        self._room = room
         self._spool = spool
         self._store = store
         self._keep = keep or writes.Keep()
@@ -154,12 +162,16 @@ class Shipper:
             if self.state.failing_since is None:
                 self.state.failing_since = self._clock()
             self.state.why = str(error)
+            if self._room is not None and is_full(error):
+                await self._room.make()
             raise
         new = sum(answers[place] for place in delivery.new)
         self.state.stored += new
         self.state.deduplicated += len(delivery.new) - new
         self.state.notes += len(lines) - len(delivery.new) - len(delivery.unreadable)
         self.state.failing_since, self.state.why = None, ""
+        if self._room is not None:
+            await self._room.settle()
         if delivery.unreadable:
             self._set_aside(delivery.unreadable)
 

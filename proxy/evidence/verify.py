@@ -61,6 +61,7 @@ async def verify(store: RedisStore, chain: str, retention_days: float, now: floa
     """Check one chain from its oldest logged record on. Four round trips per hundred records. StoreError."""
     last = int((await queries.members(store, keys.CHAIN_LAST, 2 * LISTED_CHAINS)).get(chain, 0))
     oldest = (time.time() if now is None else now) - retention_days * 86_400 + SLACK
+    oldest = max(oldest, (await queries.members(store, keys.MADE_ROOM, 1)).get("until", 0.0) + 0.001)  # it had to go
     first = max(0, last // keys.CHAIN_BLOCK - keys.CHAIN_BLOCKS_KEPT + 1)
     checked = expired = 0
     before: str | None = None

@@ -97,6 +97,12 @@ INCIDENTS: Final = Family(
     ("result",),
     "Incidents: stored, deduplicated, spooled, dropped. Anything dropped is an alarm.",
 )
+MADE_ROOM: Final = Family(
+    "incidents_removed_for_room_total",
+    Type.COUNTER,
+    (),
+    "Old incidents that went because the embedded store was full: give it less to keep, or a store of its own.",
+)
 STORE_UP: Final = Family("store_up", Type.GAUGE, (), "1 while the store answers. No request waits for it.")
 STORE_DURATION: Final = Family(
     "store_operation_seconds",
@@ -160,7 +166,8 @@ BUILD_INFO: Final = Family("build_info", Type.GAUGE, ("version", "python"), "Alw
 
 FAMILIES: Final = (
     REQUESTS, REQUEST_DURATION, DECISIONS, DENIALS, WOULD_DENY, VALIDATOR_DURATION, VALIDATOR_STATE, CACHE_EVENTS,
-    UPSTREAM_DURATION, UPSTREAM_UNAUTHORIZED, INCIDENTS, STORE_UP, STORE_DURATION, TENANT_LAST, TENANT_SILENT,
+    UPSTREAM_DURATION, UPSTREAM_UNAUTHORIZED, INCIDENTS,
+    MADE_ROOM, STORE_UP, STORE_DURATION, TENANT_LAST, TENANT_SILENT,
     TOKEN_EXPIRY, OAUTH_CALLS,
     OAUTH_LINT, FAULTS,
     SPOOL_BYTES, INFLIGHT, CONNECTIONS, LOOP_LAG, WORKERS, CLOCK_OFFSET, CONFIG_RELOADS, CONFIG_TIME, LABEL_OVERFLOW,

@@ -39,6 +39,7 @@ def watch(
     metrics.watch("client_connections", lambda: float(len(plane.listener)))
     metrics.watch("event_loop_lag_seconds", lambda: ticker.lag)
     metrics.watch("workers", lambda: float(settings.workers))
+    metrics.watch("incidents_removed_for_room_total", lambda: float(evidence.room.removed))
     metrics.watch("tenant_silent_since_timestamp_seconds", evidence.silence.since)
     metrics.watch("spool_bytes", lambda: float(evidence.spool.octets))
     metrics.watch("store_up", lambda: float(shipper.failing_since is None))

@@ -25,6 +25,7 @@ from proxy.evidence.history import History
 from proxy.evidence.oauth_ledger import OauthLedger
 from proxy.evidence.redis_store import RedisStore, StoreError
 from proxy.evidence.reread import Rereader
+from proxy.evidence.room import Room
 from proxy.evidence.shipper import Shipper
 from proxy.evidence.silence import Expected, Watch
 from proxy.evidence.spool import Spool, SpoolError
@@ -69,7 +70,8 @@ class Evidence:
         except SpoolError as error:
             raise StartFault(f"state_dir: {error}") from None
         self.witness = Witness(self.spool)
-        self.shipper = Shipper(self.spool, store, keep)
+        self.room = Room(store, _made_room)
+        self.shipper = Shipper(self.spool, store, keep, room=self.room if settings.store.url is None else None)
         self.beside = Beside(self.witness.note, SpoolError, e.reread_after)
         self.history = History(store, instance, keep, good_limit=e.history_limit, learned=self.beside.clients.learn)
         self.events = Events(store, self.history.take_first_uses, keep)
@@ -128,6 +130,12 @@ def _unless_oauth(saw: Callable[[Exchange], None]) -> Callable[[Exchange], None]
             saw(exchange)
 
     return take
+
+
+def _made_room(removed: int, until: float) -> None:
+    _log.warning(
+        "store_made_room", removed=removed, until=until, detail="the embedded store is full: the oldest incidents went"
+    )
 
 
 def _went_silent(silence: Silence, share: float) -> None:

@@ -1,0 +1,119 @@
+"""Makes room in the embedded store when it is full: the oldest incidents go, so that old evidence never blocks new.
+
+Only for the store that we bring along, which has a bound of our own; somebody else's store is left alone (the spool waits, and
+readiness says so). Deleting is allowed to a store that is out of memory; what needs memory comes after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from proxy.core.incident import Incident, time_of
+from proxy.evidence import keys, queries
+from proxy.evidence.redis_store import Command, RedisStore, StoreError
+
+BATCH: Final = 1_000
+"""Incidents removed at once, about 1.5 MB: room for four deliveries, and a few milliseconds of the store."""
+STREAMS: Final = 20_000
+"""Streams looked at; one per tag, so more than any embedded store has tenants."""
+FROM_ONE: Final = 200
+"""Oldest entries read of one stream at once."""
+
+Told = Callable[[int, float], None]
+"""Gets how many incidents went, and the time (epoch seconds) of the newest of them."""
+
+
+class _Old(msgspec.Struct, frozen=True, order=True):
+    arrived: tuple[int, int]
+    stream: str
+    entry: str
+    incident: str
+
+
+def is_full(error: StoreError) -> bool:
+    """Whether the store refused because its memory is at its bound."""
+    return error.why == "refused" and ("OOM" in str(error) or "maxmemory" in str(error))
+
+
+class Room:
+    """Removes the oldest incidents, a bounded batch at a time. `removed` counts them."""
+
+    def __init__(self, store: RedisStore, told: Told, batch: int = BATCH) -> None:
+        self._store = store
+        self._told = told
+        self._batch = batch
+        self._until: float | None = None
+        self.removed = 0
+
+    async def make(self) -> int:
+        """Remove one batch; returns how many went, 0 when there is none left. StoreError."""
+        oldest = await self._oldest()
+        if not oldest:
+            return 0
+        found = await queries.incidents(self._store, [old.incident for old in oldest])
+        commands: list[Command] = []
+        for old in oldest:
+            stored = found.get(old.incident)
+            commands += _removal(old, stored.incident if stored is not None else None)
+        await self._store.run(commands)
+        newest = max(time_of(old.incident) for old in oldest)
+        self.removed += len(oldest)
+        self._until = max(newest, self._until or newest)
+        self._told(len(oldest), newest)
+        with contextlib.suppress(StoreError):  # it may be full still: then after the next delivery
+            await self.settle()
+        return len(oldest)
+
+    async def settle(self) -> None:
+        """Put on record up to when incidents had to go, so that `verify` does not take it for tampering. StoreError."""
+        until, self._until = self._until, None
+        if until is None:
+            return
+        try:
+            await self._store.run([("ZADD", keys.MADE_ROOM, "GT", until, "until")])
+        except StoreError:
+            self._until = until
+            raise
+
+    async def _oldest(self) -> list[_Old]:
+        streams = await self._streams()
+        answers = await self._store.run([("XRANGE", stream, "-", "+", "COUNT", FROM_ONE) for stream in streams])
+        entries = (_old(stream, item) for stream, answer in zip(streams, answers, strict=True) for item in answer or [])
+        return heapq.nsmallest(self._batch, entries)
+
+    async def _streams(self) -> list[str]:
+        found: set[str] = set()
+        cursor: Any = 0
+        while len(found) < STREAMS:
+            ((cursor, names),) = await self._store.run([
+                ("SCAN", cursor, "MATCH", "sw:{*}:inc", "COUNT", 10_000, "TYPE", "stream")
+            ])  # fmt: skip
+            found.update(queries.as_text(name) for name in names)
+            if not int(cursor):
+                break
+        return sorted(found)
+
+
+def _old(stream: str, item: Any) -> _Old:
+    entry = queries.as_text(item[0])
+    millisecond, _, number = entry.partition("-")
+    fields = {queries.as_text(name): value for name, value in queries.as_map(item[1]).items()}
+    return _Old((int(millisecond), int(number)), stream, entry, queries.as_text(fields.get("i", b"")))
+
+
+def _removal(old: _Old, incident: Incident | None) -> list[Command]:
+    commands: list[Command] = [
+        ("XDEL", old.stream, old.entry),
+        ("DEL", keys.pointer(old.incident), keys.notes(old.incident)),
+        ("ZREM", keys.RECENT, old.incident),
+    ]
+    if incident is not None:
+        commands.append(("ZREM", keys.by_tenant(incident.tenant), old.incident))
+        if incident.fingerprint:
+            commands.append(("ZREM", keys.by_token(incident.fingerprint), old.incident))
+    return commands
