@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.scenarios.plays import named, nearly, plays
-from tests.scenarios.world import ENTRA, LOOKS, World, refused, served
+from tests.scenarios.world import ENTRA, LOOKS, Answer, World, refused, served
 
 
 @plays("backend_disagrees")
@@ -62,7 +62,7 @@ async def the_source_cannot_say_what_it_is(w: World) -> str:
         return refused()(request)  # type: ignore[return-value]
 
     w.backend.script = answer
-    return (await w.command("incidents", "show", await w.fails(token)))["cause"]["code"]
+    return str((await w.command("incidents", "show", await w.fails(token)))["cause"]["code"])
 
 
 # --- backend_instance_skew ------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ async def _two_instances(w: World, second: Any, scenario: Any) -> str:
     try:
         w.upstream = f"http://backend.test:{other.port}"
         await w.build()
-        return await scenario()
+        return str(await scenario())
     finally:
         socket.getaddrinfo = turns.real
         await w.stop()
@@ -131,7 +131,7 @@ async def _settled(w: World, incident: str) -> str:
 
 @plays("backend_instance_skew")
 async def one_of_two_refuses(w: World) -> str:
-    second = [refused()]
+    second: list[Answer] = [refused()]
 
     async def play() -> str:
         token = await w.customer()
@@ -142,7 +142,7 @@ async def one_of_two_refuses(w: World) -> str:
 
 @plays("backend_instance_skew")
 async def one_of_two_begins_to_refuse_after_its_deployment(w: World) -> str:
-    second = [served]
+    second: list[Answer] = [served]
 
     async def play() -> str:
         token = await w.customer()
@@ -155,7 +155,7 @@ async def one_of_two_begins_to_refuse_after_its_deployment(w: World) -> str:
 
 @nearly("backend_instance_skew", really="backend_disagrees")
 async def both_begin_to_refuse(w: World) -> str:
-    second = [served]
+    second: list[Answer] = [served]
 
     async def play() -> str:
         token = await w.customer()
@@ -168,7 +168,7 @@ async def both_begin_to_refuse(w: World) -> str:
 
 @nearly("backend_instance_skew")
 async def each_refuses_now_and_then(w: World) -> str:
-    second = [served]
+    second: list[Answer] = [served]
 
     async def play() -> str:
         token = await w.customer()

@@ -263,7 +263,7 @@ class World:
 
     async def shown(self, incident: str) -> dict[str, Any]:
         """`incidents show --json` once everything has been learned that is going to be: surroundings and last re-read."""
-        last = {}
+        last: dict[str, Any] = {}
 
         async def complete() -> bool:
             nonlocal last
