@@ -7,10 +7,11 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from proxy.core.policy import OnDisagreement
+from proxy.settings.issuers import Introspection, Jwt
 from proxy.settings.section import is_loopback
 from proxy.settings.server import UpstreamTls
 from proxy.settings.shape import Settings
-from proxy.settings.tokens import DoorkeeperPostgres, Owner
+from proxy.settings.tokens import Doorkeeper, Owner
 from proxy.settings.toml_lines import Path
 
 _ANY_ADDRESS = ("0.0.0.0", "::", "[::]")  # noqa: S104 - names it in order to recognise it
@@ -53,10 +54,20 @@ def warnings_about(settings: Settings) -> Iterator[Finding]:
             "lets tokens into URLs, which others log",
             "Switch it off when no client needs it",
         )
+    yield from _clear_text(settings)
     if policy.on_disagreement is OnDisagreement.RETRY_ONCE and policy.retry_body_limit == 0:
         yield Finding(
             (("policy", "retry_body_limit"),), "is 0: requests with a body will not be retried", "Set it to 64 KiB or so"
         )
+
+
+def _clear_text(settings: Settings) -> Iterator[Finding]:
+    for number, source in enumerate(settings.source):
+        for key in ("url", "jwks_url"):
+            url = urlsplit(getattr(source, key, ""))
+            if url.scheme == "http" and not is_loopback(url.hostname or ""):
+                what = "tokens can be read" if key == "url" else "keys can be exchanged"
+                yield Finding((("source", number, key),), f"is http: {what} on the way there", "Write https")
 
 
 def _addresses(settings: Settings) -> Iterator[Finding]:
@@ -122,16 +133,41 @@ def _sources(settings: Settings) -> Iterator[Finding]:
         path: Path = ("source", number)
         if source.name in names[:number]:
             yield Finding(((*path, "name"),), "is the name of another source as well", "Give each source its own name")
-        if isinstance(source, DoorkeeperPostgres):
+        if isinstance(source, Doorkeeper):
             yield from _doorkeeper(source, path)
-    owners = [s for s in settings.source if isinstance(s, DoorkeeperPostgres) and s.owner.table is not None]
+        elif isinstance(source, Introspection):
+            yield from _introspection(source, path, settings)
+        elif isinstance(source, Jwt) and not source.tenants and any("{tenant}" in issuer for issuer in source.issuer):
+            yield Finding(
+                ((*path, "tenants"), (*path, "issuer"), path),
+                "is empty, and the issuer signs tokens of anybody's tenants",
+                'Name those that are let in: tenants = { "id at the issuer" = "name here" }',
+            )
+    owners = [s for s in settings.source if isinstance(s, Doorkeeper) and s.owner.table is not None]
     if settings.policy.refuse_inactive_owner and not owners:
         yield Finding(
             (("policy", "refuse_inactive_owner"), ("source",)), "needs a source that reads owners", "Set source.owner.table"
         )
 
 
-def _doorkeeper(source: DoorkeeperPostgres, path: Path) -> Iterator[Finding]:
+def _introspection(source: Introspection, path: Path, settings: Settings) -> Iterator[Finding]:
+    if source.bearer is None and (not source.client_id or source.client_secret is None):
+        yield Finding(
+            ((*path, "client_id"), (*path, "client_secret"), path),
+            "has nobody to ask as: RFC 7662 section 2.1 wants client credentials or a bearer",
+            "Set client_id and client_secret_file, or bearer_file",
+        )
+    elif source.bearer is not None and (source.client_id is not None or source.client_secret is not None):
+        yield Finding(((*path, "bearer"), (*path, "client_id")), "is given besides a client", "Keep one of the two")
+    tables = [other.name for other in settings.source if not isinstance(other, Introspection)]
+    if source.cross_check is not None and source.cross_check not in tables:
+        yield Finding(((*path, "cross_check"),), "names no other source", "Set it to the name of the one that holds the table")
+    beside = [o.cross_check for o in settings.source if isinstance(o, Introspection) and o.cross_check is not None]
+    if source.cross_check is not None and beside.count(source.cross_check) > 1:
+        yield Finding(((*path, "cross_check"),), "names a source that another one checks already", "One for each table")
+
+
+def _doorkeeper(source: Doorkeeper, path: Path) -> Iterator[Finding]:
     owner, by = source.owner, (*path, "tenant_from")
     if source.dsn is None:
         replica_only = source.replica_dsn is not None

@@ -11,9 +11,10 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from proxy.settings.faults import Fault
+from proxy.settings.issuers import Introspection, Jwt
 from proxy.settings.section import Section
 from proxy.settings.shape import Settings
-from proxy.settings.tokens import DoorkeeperPostgres, Tenant, TokenFile
+from proxy.settings.tokens import DoorkeeperMysql, DoorkeeperPostgres, Tenant, TokenFile
 from proxy.settings.toml_lines import Path as KeyPath
 from proxy.settings.toml_lines import line_at, lines_of
 
@@ -22,7 +23,13 @@ ENVIRONMENT: Final = "environment"
 NOT_SETTINGS: Final = frozenset({"SCIM_WITNESS_CONFIG"})
 """Variables under our prefix that are read elsewhere: the path of the file itself, by the command line."""
 
-SOURCES: Final[Mapping[str, type[Section]]] = {"token_file": TokenFile, "doorkeeper_postgres": DoorkeeperPostgres}
+SOURCES: Final[Mapping[str, type[Section]]] = {
+    "token_file": TokenFile,
+    "doorkeeper_postgres": DoorkeeperPostgres,
+    "doorkeeper_mysql": DoorkeeperMysql,
+    "introspection": Introspection,
+    "jwt": Jwt,
+}
 _SECRET_FILE_LIMIT: Final = 65_536
 """Bytes of a secret file: a DSN or a key has far fewer, so a larger one is the wrong file."""
 

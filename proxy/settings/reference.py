@@ -41,7 +41,10 @@ _EVERYTHING_HEAD: Final = """# Every key with its default. Written by `python -m
 # compares. A key that is commented out has no default. What each is for in full: docs/settings.md.
 """
 
-_SAMPLE_VALUES: Final = {
+_NEEDED: Final = frozenset({"dsn", "client_id", "client_secret"})
+"""Without default, and one of the ways of giving them is needed."""
+
+_SAMPLE_VALUES: Final[dict[str, Any]] = {
     "fingerprint_key": "at-least-16-bytes-of-randomness",
     "digest_key": "at-least-16-bytes-of-randomness",
     "token": "at-least-16-characters",
@@ -50,6 +53,15 @@ _SAMPLE_VALUES: Final = {
     "path": "tokens.toml",
     "dsn": "postgresql://scim_witness@db.example.com/app",
     "replica_dsn": "postgresql://scim_witness@replica.example.com/app",
+    "doorkeeper_mysql.dsn": "mysql://scim_witness@db.example.com/app?ssl_mode=verify_identity",
+    "doorkeeper_mysql.replica_dsn": "mysql://scim_witness@replica.example.com/app?ssl_mode=verify_identity",
+    "introspection.url": "https://login.example.com/oauth/introspect",
+    "client_id": "scim-witness",
+    "client_secret": "the-secret-of-the-client",
+    "bearer": "at-least-16-characters",
+    "jwks_url": "https://login.example.com/keys",
+    "issuer": ("https://login.example.com",),
+    "audience": ("scim",),
 }
 
 
@@ -135,7 +147,14 @@ def _choices(annotation: Any) -> list[str]:
 
 def _plain_type(annotation: Any) -> str:
     text = str(annotation)
-    for pattern, word in (("tuple", "list"), ("Path", "path"), ("bool", "yes or no"), ("float", "number"), ("int", "integer")):
+    for pattern, word in (
+        ("Mapping", "table"),
+        ("tuple", "list"),
+        ("Path", "path"),
+        ("bool", "yes or no"),
+        ("float", "number"),
+        ("int", "integer"),
+    ):
         if re.search(rf"\b{pattern}\b", text):
             return word
     return "text"
@@ -157,14 +176,18 @@ def as_everything() -> str:
 def _assignment(page: Page, key: str, field: FieldInfo) -> str:
     if key == "kind":
         return f'kind = "{get_args(field.annotation)[0]}"'
-    if field.default is PydanticUndefined or (key == "dsn" and field.default is None):
-        return f"{key} = {_toml(_SAMPLE_VALUES[key])}"
+    if field.default is PydanticUndefined or (key in _NEEDED and field.default is None):
+        return f"{key} = {_toml(_sample(page, key))}"
     if field.default is not None:
         return f"{key} = {_toml(field.default)}"
     sample = None
     if is_secret(page.model, key):
-        sample = "redis://redis.example.com:6379/0" if page.header == "[store]" and key == "url" else _SAMPLE_VALUES[key]
+        sample = "redis://redis.example.com:6379/0" if page.header == "[store]" and key == "url" else _sample(page, key)
     return f"# {key} = {_toml(sample) if sample is not None else _blank(field)}"
+
+
+def _sample(page: Page, key: str) -> Any:
+    return _SAMPLE_VALUES.get(f"{page.header.rpartition(' ')[2]}.{key}") or _SAMPLE_VALUES[key]
 
 
 def _blank(field: FieldInfo) -> str:
@@ -177,6 +200,8 @@ def _toml(value: Any) -> str:
         value = value.value
     if isinstance(value, SecretStr):
         raise TypeError("a secret has no default that could be written down")
+    if isinstance(value, dict):
+        return "{}" if not value else json.dumps(value)
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(entry) for entry in value)}]"
     return json.dumps(str(value) if isinstance(value, Path) else value)

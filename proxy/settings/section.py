@@ -6,8 +6,9 @@ import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _SIZE: Final = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
 _UNITS: Final = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 
@@ -18,6 +19,12 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False, validate_default=True
     )
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("must be up to 32 lower-case letters, digits, - and _: it is a metric label")
+    return value
 
 
 def _size(value: object) -> object:
@@ -42,6 +49,9 @@ def _networks(value: object) -> object:
     except ValueError as error:
         raise ValueError("has an entry that is no address range: write it like 10.0.0.0/8 or 192.0.2.7/32") from error
 
+
+SourceName = Annotated[str, AfterValidator(_name)]
+"""The name of a source: unique, and a metric label."""
 
 Bytes = Annotated[int, BeforeValidator(_size)]
 """A number of bytes; also written `64 KiB`, `8 MiB`, `1 GiB`."""

@@ -9,10 +9,10 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from proxy.core.policy import Mode, OnDisagreement
-from proxy.settings.section import Bytes, Section, Words
+from proxy.settings.issuers import Introspection, Jwt
+from proxy.settings.section import Bytes, Section, SourceName, Words
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62})?")
-_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
 def _identifier(value: str) -> str:
@@ -21,15 +21,15 @@ def _identifier(value: str) -> str:
     return value
 
 
-def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError("must be up to 32 lower-case letters, digits, - and _: it is a metric label")
-    return value
-
-
 def _postgres(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(("postgres://", "postgresql://")):
         raise ValueError("must be a PostgreSQL URL: write it like postgresql://scim_witness@db.example.com/app")
+    return value
+
+
+def _mysql(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("mysql://", "mysql2://", "mariadb://")):
+        raise ValueError("must be a MySQL URL: write it like mysql://scim_witness@db.example.com/app?ssl_mode=verify_identity")
     return value
 
 
@@ -44,8 +44,8 @@ def _pattern(value: str) -> str:
 
 
 Identifier = Annotated[str, AfterValidator(_identifier)]
-SourceName = Annotated[str, AfterValidator(_name)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
+MysqlUrl = Annotated[SecretStr, AfterValidator(_mysql)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 TenantFrom = Literal["application_name", "application_uid", "application_id", "owner", "query"]
 
@@ -80,17 +80,19 @@ class Owner(Section):
     )
 
 
-class DoorkeeperPostgres(Section):
-    """Doorkeeper's own tables in PostgreSQL. A role that may only SELECT is enough."""
+class Doorkeeper(Section):
+    """Doorkeeper's own tables, whatever the database. A role that may only SELECT is enough."""
 
-    kind: Literal["doorkeeper_postgres"] = Field(description="Which kind of source this is.")
+    kind: str = Field(description="Which kind of source this is.")
     name: SourceName = Field(default="doorkeeper", description="Name in logs, metrics and incidents; unique among the sources.")
-    dsn: PostgresUrl | None = Field(default=None, description="URL of the primary database. A refusal always rests on it.")
+    dsn: SecretStr | None = Field(default=None, description="URL of the primary database. A refusal always rests on it.")
     dsn_file: Path | None = Field(default=None, description="File that holds dsn.")
-    replica_dsn: PostgresUrl | None = Field(default=None, description="URL of a replica for ordinary readings.")
+    replica_dsn: SecretStr | None = Field(default=None, description="URL of a replica for ordinary readings.")
     replica_dsn_file: Path | None = Field(default=None, description="File that holds replica_dsn.")
     schema_: Identifier | None = Field(
-        default=None, alias="schema", description="Schema of the tables; the role's search_path if not given."
+        default=None,
+        alias="schema",
+        description="Schema (MySQL: database) of the tables; the session's own if not given.",
     )
     tokens_table: Identifier = Field(default="oauth_access_tokens", description="Table of access tokens.")
     applications_table: Identifier = Field(default="oauth_applications", description="Table of applications.")
@@ -99,9 +101,6 @@ class DoorkeeperPostgres(Section):
         default="plain",
         description="How Doorkeeper stores token secrets: its own default, `hash_token_secrets`, or that with `fallback: "
         ":plain`.",
-    )
-    statement_cache: bool = Field(
-        default=True, description="Prepare statements. Switch it off behind PgBouncer in transaction mode."
     )
     pool_size: int = Field(
         default=2,
@@ -134,7 +133,33 @@ class DoorkeeperPostgres(Section):
     )
 
 
-Source = Annotated[TokenFile | DoorkeeperPostgres, Field(discriminator="kind")]
+class DoorkeeperPostgres(Doorkeeper):
+    """Doorkeeper's own tables in PostgreSQL. A role that may only SELECT is enough."""
+
+    kind: Literal["doorkeeper_postgres"] = Field(description="Which kind of source this is.")
+    dsn: PostgresUrl | None = Field(default=None, description="URL of the primary database. A refusal always rests on it.")
+    replica_dsn: PostgresUrl | None = Field(default=None, description="URL of a replica for ordinary readings.")
+    statement_cache: bool = Field(
+        default=True, description="Prepare statements. Switch it off behind PgBouncer in transaction mode."
+    )
+
+
+class DoorkeeperMysql(Doorkeeper):
+    """Doorkeeper's own tables in MySQL or MariaDB. A role that may only SELECT is enough."""
+
+    kind: Literal["doorkeeper_mysql"] = Field(description="Which kind of source this is.")
+    name: SourceName = Field(
+        default="doorkeeper_mysql", description="Name in logs, metrics and incidents; unique among the sources."
+    )
+    dsn: MysqlUrl | None = Field(
+        default=None,
+        description="URL of the primary database, with `?ssl_mode=verify_identity&ssl_ca=/path` where TLS is wanted. A refusal "
+        "always rests on it.",
+    )
+    replica_dsn: MysqlUrl | None = Field(default=None, description="URL of a replica for ordinary readings.")
+
+
+Source = Annotated[TokenFile | DoorkeeperPostgres | DoorkeeperMysql | Introspection | Jwt, Field(discriminator="kind")]
 
 
 class Fresh(Section):

@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
 
 from proxy.core.credential import Fingerprinter
 from proxy.core.history import StateChange
 from proxy.core.policy import Policy
-from proxy.core.token import TokenSource
+from proxy.core.token import Reading, TokenSource
 from proxy.settings import Settings
-from proxy.settings.tokens import DoorkeeperPostgres, TokenFile
+from proxy.settings.issuers import Introspection, Jwt
+from proxy.settings.tokens import Doorkeeper, DoorkeeperMysql, DoorkeeperPostgres, TokenFile
+from proxy.sources.cross_check import CrossCheck
+from proxy.sources.doorkeeper.mysql import doorkeeper_on_mysql
 from proxy.sources.doorkeeper.options import Hashing, Options, Owner, TenantFrom
 from proxy.sources.doorkeeper.postgres import doorkeeper_on_postgres
+from proxy.sources.endpoint import EndpointOptions
 from proxy.sources.first_match import FirstMatch
 from proxy.sources.fresh import Fresh, FreshOptions
+from proxy.sources.introspection.answer import Claims
+from proxy.sources.introspection.source import Caller, IntrospectionOptions
+from proxy.sources.introspection.source import Introspection as IntrospectionSource
+from proxy.sources.jwt.facts import Rules
+from proxy.sources.jwt.keys import KeysOptions
+from proxy.sources.jwt.source import Jwt as JwtSource
+from proxy.sources.jwt.source import JwtOptions
 from proxy.sources.token_file import TokenFile as TokenFileSource
 from proxy.sources.token_file_format import TokenFileError
 from proxy.tasks import Tasks
 from proxy.wire.state import StartFault
+
+KEY_SET_BYTES: Final = 1 << 20
+"""Of a key set that is read: Entra's is 20 KB, with its certificates."""
+
+_log = structlog.get_logger("sources")
 
 
 def sources_of(
@@ -26,10 +46,17 @@ def sources_of(
     """Build every configured source, in order. `report` gets what a token file says of itself when it is reloaded."""
     built: list[TokenSource] = []
     for source in settings.source:
-        if isinstance(source, TokenFile):
-            built.append(_token_file(source, fingerprinter, report))
-        else:
-            built.append(doorkeeper_on_postgres(doorkeeper_options(source), fingerprinter, tasks))
+        match source:
+            case TokenFile():
+                built.append(_token_file(source, fingerprinter, report))
+            case DoorkeeperPostgres():
+                built.append(doorkeeper_on_postgres(doorkeeper_options(source), fingerprinter, tasks))
+            case DoorkeeperMysql():
+                built.append(doorkeeper_on_mysql(doorkeeper_options(source), fingerprinter, tasks))
+            case Introspection():
+                built.append(_introspection(source, fingerprinter))
+            case Jwt():
+                built.append(_jwt(source, fingerprinter, tasks))
     return built
 
 
@@ -41,7 +68,47 @@ def _token_file(source: TokenFile, fingerprinter: Fingerprinter, report: Callabl
         raise StartFault(f"source.path: {error}") from None
 
 
-def doorkeeper_options(source: DoorkeeperPostgres) -> Options:
+def _introspection(source: Introspection, fingerprinter: Fingerprinter) -> TokenSource:
+    bearer = source.bearer.get_secret_value() if source.bearer is not None else ""
+    secret = source.client_secret.get_secret_value() if source.client_secret is not None else ""
+    options = IntrospectionOptions(
+        endpoint=EndpointOptions(source.url, source.timeout, source.connections, ca_file=_text(source.ca_file)),
+        caller=Caller(source.client_id or "", secret, bearer, in_form=source.credentials == "form"),
+        name=source.name,
+        claims=Claims(source.tenant_claim, source.tenants, frozenset(source.audience)),
+        recheck_every=source.recheck_every,
+        secrets_limit=source.secrets_limit,
+        doorkeeper=source.server == "doorkeeper",
+    )
+    try:
+        return IntrospectionSource(options, fingerprinter)
+    except OSError as error:
+        raise StartFault(f"source.ca_file {source.ca_file}: {error}") from None
+
+
+def _jwt(source: Jwt, fingerprinter: Fingerprinter, tasks: Tasks) -> TokenSource:
+    endpoint = EndpointOptions(source.jwks_url, source.timeout, 1, KEY_SET_BYTES, _text(source.ca_file))
+    rules = Rules(
+        source.issuer, frozenset(source.audience), source.tenant_claim, source.tenants, source.scope_claims, source.leeway
+    )
+    options = JwtOptions(
+        keys=KeysOptions(endpoint, source.refresh_every, source.grace),
+        rules=rules,
+        algorithms=frozenset(source.algorithms),
+        name=source.name,
+        verified_limit=source.verified_limit,
+    )
+    try:
+        return JwtSource(options, fingerprinter, tasks)
+    except OSError as error:
+        raise StartFault(f"source.ca_file {source.ca_file}: {error}") from None
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path is not None else None
+
+
+def doorkeeper_options(source: Doorkeeper) -> Options:
     """What the settings say of the tables."""
     owner = source.owner
     active = owner.active_expression or owner.active_column or ""
@@ -57,7 +124,7 @@ def doorkeeper_options(source: DoorkeeperPostgres) -> Options:
         owner=Owner(owner.table, owner.key, active, owner.tenant_column or "") if owner.table else None,
         tenant_from=TenantFrom(source.tenant_from),
         tenant_query=source.tenant_query or "",
-        pgbouncer=not source.statement_cache,
+        pgbouncer=isinstance(source, DoorkeeperPostgres) and not source.statement_cache,
         lookup_connections=source.pool_size,
         query_timeout=source.query_timeout,
         connect_timeout=source.connect_timeout,
@@ -65,9 +132,29 @@ def doorkeeper_options(source: DoorkeeperPostgres) -> Options:
     )
 
 
-def composed(sources: list[TokenSource]) -> TokenSource:
-    """One source of all: the first that knows a token speaks for it."""
-    return sources[0] if len(sources) == 1 else FirstMatch(sources)
+def composed(sources: list[TokenSource], settings: Settings, tasks: Tasks) -> TokenSource:
+    """One source of all: the first that knows a token speaks for it. An endpoint that checks a table stands with it."""
+    by_name = {source.name: source for source in sources}
+    checks = {s.cross_check: by_name[s.name] for s in settings.source if isinstance(s, Introspection) and s.cross_check}
+    beside = {source.name for source in checks.values()}
+    placed: list[TokenSource] = [
+        CrossCheck(source, checks[source.name], tasks, _disagree) if source.name in checks else source
+        for source in sources
+        if source.name not in beside
+    ]
+    return placed[0] if len(placed) == 1 else FirstMatch(placed)
+
+
+def _disagree(fingerprint: str, by_table: Reading, by_other: Reading) -> None:
+    """Say it once per token; with a refusal it goes into the incident as well."""
+    _log.warning(
+        "sources_disagree",
+        token=fingerprint,
+        table=by_table.source,
+        table_says=type(by_table.state).__name__.lower(),
+        other=by_other.source,
+        other_says=type(by_other.state).__name__.lower(),
+    )
 
 
 def fresh_of(settings: Settings, source: TokenSource, tasks: Tasks, on_change: Callable[[str, StateChange], None]) -> Fresh:
