@@ -53,6 +53,7 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self, owner: Owner, road: Road, deadlines: Deadlines, limits: Limits, times: Times, peer_of: PeerOf) -> None:
         self.peer = Peer(b"", trusted=False, scheme=b"http")
+        self.address = ""
         self.keep = True
         self.gone = False
         self.answer_started = False
@@ -100,6 +101,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
         self._tls = transport.get_extra_info("sslcontext") is not None
         self.peer = self._peer_of(transport.get_extra_info("peername"), self._tls)
+        self.address = self.peer.address.decode("ascii", "replace")
         self._deadlines.watch(self)
         self._read_deadline = self._loop.time() + self._times.head
         if not self._owner.joined(self):

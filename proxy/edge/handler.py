@@ -150,9 +150,11 @@ class Handler:
         if isinstance(request, BadCredential) and request.request is not None:
             request = request.request
         if not isinstance(request, Inbound):
-            return Passage(identity, None, client.peer.address.decode("ascii", "replace"))
-        forwarded_for = values_of(request.fields, b"x-forwarded-for") if client.peer.trusted else ()
-        passage = Passage(identity, request, self._peers.client(client.peer, forwarded_for))
+            return Passage(identity, None, client.address)
+        address = client.address
+        if client.peer.trusted:
+            address = self._peers.client(client.peer, values_of(request.fields, b"x-forwarded-for"))
+        passage = Passage(identity, request, address)
         passage.route_tenant = self._tenant_of_route(request)
         return passage
 

@@ -184,8 +184,9 @@ class Passage:
             elif lower == b"traceparent":
                 trace = trace or value
         texts = (request.target, request.host, agent, trace)
+        together = b"\n".join(texts)
         for secret in self._secrets():
-            if any(secret in text for text in texts):
+            if secret in together:
                 texts = (self.clean(texts[0]), self.clean(texts[1]), self.clean(texts[2]), self.clean(texts[3]))
         return request.method.decode(), mask(texts[0]), _written(texts[1]), _written(texts[2]), _written(texts[3])
 
