@@ -16,8 +16,6 @@ from aiohttp import web
 from proxy import __version__
 from proxy.core.diagnosis.words import ago, utc
 
-AT_ONCE: Final = 4
-"""Pages that are made at the same time: enough for a team, and requests of clients do not feel it."""
 _TYPES: Final = {"ops.css": "text/css", "ops.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
@@ -46,7 +44,7 @@ def _path(name: str) -> str:
 
 
 class Room:
-    """Renders templates off the event loop, a few at a time."""
+    """Renders templates off the event loop."""
 
     def __init__(self) -> None:
         self._environment = jinja2.Environment(
@@ -60,7 +58,6 @@ class Room:
             "utc": utc, "ago": ago, "iso": _iso, "short": _short, "milliseconds": _milliseconds, "path": _path,
         }  # fmt: skip
         self._environment.globals["version"] = __version__
-        self.slots = asyncio.Semaphore(AT_ONCE)
 
     async def page(self, template: str, status: int = 200, **values: Any) -> web.Response:
         """Return a page. Templates see `now` in epoch seconds, `here` (which part of the menu) and `store_error`."""

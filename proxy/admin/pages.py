@@ -5,41 +5,66 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 from urllib.parse import quote
 
+import msgspec
 from aiohttp import web
 
+from proxy.admin.admission import Handler, Slots
 from proxy.admin.asking import Asking, Case, StoreAway
+from proxy.admin.filters import REASONS, BadQuestion, filters_of, is_fingerprint
+from proxy.admin.grouping import grouped
+from proxy.admin.heat import DAYS, heat
+from proxy.admin.overview import DAY, Overview
 from proxy.admin.page_room import Room, static_routes
-from proxy.admin.pages_incident import IncidentPage, incident_page
+from proxy.admin.pages_incident import IncidentPage, fields_of, incident_page
+from proxy.admin.pages_timeline import state_word
+from proxy.admin.tail import Tail
 from proxy.core.diagnosis.scene import set_scene
 from proxy.core.explain import explain_text
-from proxy.core.incident import Incident
-from proxy.core.token import Reading
+from proxy.core.history import StateChange, TokenHistory
+from proxy.core.incident import Incident, Kind
+from proxy.core.token import Known, Reading
 
 NEIGHBOURS: Final = 12
 """Other incidents of the token and of the tenant that are read for the incident page."""
 LOOK_SECONDS: Final = 2.0
 """How long a page waits for the token's state of now; then it shows the newest on record."""
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+GROUPED: Final = 200
+"""Incidents that one page of the list groups: one page of the store, whatever the total."""
+SPANS: Final = {"1": 1, "7": 7, "30": 30, "90": 90}
+"""Days for which a tenant's page answers whether anything arrived."""
 
 
 class Pages:
-    """The routes for people."""
+    """The routes for people. `look_over` gives the overview at a time."""
 
-    def __init__(self, asking: Asking, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, asking: Asking, look_over: Callable[[float], Awaitable[Overview]], clock: Callable[[], float] = time.time
+    ) -> None:
         self._asking = asking
+        self._look_over = look_over
         self._clock = clock
         self._room = Room()
+        self._slots = Slots()
+        self._tail = Tail(asking)
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """All routes."""
+        pages: dict[str, Handler] = {
+            "/": self._overview,
+            "/incidents": self._incidents,
+            "/incidents/{id}": self._incident,
+            "/incidents/{id}/text": self._text,
+            "/tokens/{fingerprint}": self._token,
+            "/tenants/{tenant}": self._tenant,
+            "/find": self._find,
+        }
         return [
-            web.get("/incidents/{id}", self._guarded(self._incident)),
-            web.get("/incidents/{id}/text", self._guarded(self._text)),
+            web.get("/incidents/stream", self._tail.stream),
+            *(web.get(path, self._guarded(handler)) for path, handler in pages.items()),
             web.get("/i/{id}", self._short_link),
             *static_routes(),
         ]
@@ -49,19 +74,64 @@ class Pages:
 
         @functools.wraps(handler)
         async def handle(request: web.Request) -> web.StreamResponse:
-            async with self._room.slots:
-                try:
-                    return await handler(request)
-                except StoreAway as away:
-                    return await self._room.page("trouble.html", 503, now=self._clock(), store_error=str(away))
+            try:
+                return await self._slots.run(handler, request)
+            except StoreAway as away:
+                return await self._page("trouble.html", 503, store_error=str(away))
+            except TimeoutError:
+                return await self._page("trouble.html", 503, store_error="it took too long")
+            except BadQuestion as bad:
+                return await self._missing("This cannot be asked", f"{bad}.", 400)
 
         return handle
 
-    async def _missing(self, what: str, advice: str) -> web.Response:
-        return await self._room.page("missing.html", 404, now=self._clock(), what=what, advice=advice)
+    async def _page(self, template: str, status: int = 200, **values: Any) -> web.Response:
+        return await self._room.page(template, status, **({"now": self._clock()} | values))
+
+    async def _missing(self, what: str, advice: str, status: int = 404) -> web.Response:
+        return await self._page("missing.html", status, what=what, advice=advice)
 
     async def _short_link(self, request: web.Request) -> web.StreamResponse:
         raise web.HTTPFound(f"/incidents/{quote(request.match_info['id'].upper(), safe='')}")
+
+    async def _find(self, request: web.Request) -> web.StreamResponse:
+        """Where a typed word leads: an incident id, a fingerprint, else a tenant."""
+        word = request.query.get("q", "").strip()[:200]
+        if not word:
+            raise web.HTTPFound("/incidents")
+        if is_fingerprint(word.lower()):
+            raise web.HTTPFound(f"/tokens/{word.lower()}")
+        if len(word) == 26 and word.isascii() and word.isalnum():
+            raise web.HTTPFound(f"/incidents/{word.upper()}")
+        raise web.HTTPFound(f"/tenants/{quote(word, safe='')}")
+
+    # --- overview and list ------------------------------------------------------------------------------------------
+
+    async def _overview(self, _request: web.Request) -> web.StreamResponse:
+        now = self._clock()
+        found = await self._look_over(now)
+        return await self._page("overview.html", o=found, now=now, here="overview", store_error=found.store_error)
+
+    async def _incidents(self, request: web.Request) -> web.StreamResponse:
+        filters = filters_of(request.query)
+        try:
+            found = await self._asking.incidents(filters.tenant or None, filters.token or None, filters.before or None, GROUPED)
+        except ValueError:
+            raise BadQuestion("before: an incident id") from None
+        matching = filters.matching(found.incidents)
+        return await self._page(
+            "incidents.html",
+            groups=grouped(matching),
+            count=len(matching),
+            older=found.before,
+            filters=filters,
+            reasons=REASONS,
+            kinds=[str(kind) for kind in Kind],
+            here="incidents",
+            store_error=found.store_error,
+        )
+
+    # --- one incident -----------------------------------------------------------------------------------------------
 
     async def _found(self, request: web.Request) -> Incident | None:
         try:
@@ -74,7 +144,7 @@ class Pages:
         if incident is None:
             return await self._no_incident()
         page = await self._page_of(incident)
-        return await self._room.page("incident.html", page=page, now=page.told.now, here="incidents")
+        return await self._page("incident.html", page=page, now=page.told.now, here="incidents")
 
     async def _no_incident(self) -> web.Response:
         return await self._missing(
@@ -119,3 +189,61 @@ class Pages:
             return await self._no_incident()
         case = await self._asking.case(incident)
         return web.Response(text=explain_text(case.evidence, case.diagnosis, self._clock()))
+
+    # --- token and tenant -------------------------------------------------------------------------------------------
+
+    async def _token(self, request: web.Request) -> web.StreamResponse:
+        fingerprint = request.match_info["fingerprint"].lower()
+        if not is_fingerprint(fingerprint):
+            raise BadQuestion("A token is named by its fingerprint of 32 hex digits, never by itself")
+        history, listing = await asyncio.gather(
+            self._asking.history(fingerprint), self._asking.incidents(None, fingerprint, None, NEIGHBOURS)
+        )
+        reading = history.last_reading if history is not None else None
+        return await self._page(
+            "token.html",
+            fingerprint=fingerprint,
+            history=history,
+            incidents=listing.incidents,
+            state=fields_of(reading) if reading is not None else {},
+            setup=_setup(history),
+            changes=[_change(change) for change in history.changes] if history is not None else [],
+            store_error=listing.store_error,
+        )
+
+    async def _tenant(self, request: web.Request) -> web.StreamResponse:
+        tenant, now = request.match_info["tenant"], self._clock()
+        days = SPANS.get(request.query.get("days", "7"))
+        if days is None:
+            raise BadQuestion(f"days: one of {', '.join(SPANS)}")
+        silence, last, minutes, listing = await asyncio.gather(
+            self._asking.silence(tenant, now - days * DAY, now),
+            self._asking.last_request(tenant),
+            self._asking.activity(tenant, now - DAYS * DAY, now),
+            self._asking.incidents(tenant, None, None, NEIGHBOURS),
+        )
+        return await self._page(
+            "tenant.html",
+            tenant=tenant,
+            silence=silence,
+            last=last,
+            days=heat(minutes, now),
+            incidents=listing.incidents,
+            now=now,
+            store_error=listing.store_error,
+        )
+
+
+def _setup(history: TokenHistory | None) -> str:
+    """Which way of configuring the row tells, in words."""
+    state = history.last_reading.state if history is not None and history.last_reading is not None else None
+    if not isinstance(state, Known) or state.refreshable is None:
+        return "not known"
+    return "authorization code with refresh" if state.refreshable else "a token without refresh (pasted, or never renewed)"
+
+
+def _change(change: StateChange) -> Mapping[str, Any]:
+    """A change with its states in words, each judged when it was read."""
+    before = Reading(change.before, "", "", change.seen_before)
+    after = Reading(change.after, "", "", change.seen_after)
+    return msgspec.structs.asdict(change) | {"before": state_word(before), "after": state_word(after)}

@@ -105,13 +105,14 @@ def incident_page(
 def _compared(then: Reading | None, now: Reading | None) -> Iterable[Compared]:
     if then is None:
         return
-    before, after = _fields(then), _fields(now) if now is not None else {}
+    before, after = fields_of(then), fields_of(now) if now is not None else {}
     for field, value in before.items():
         present = after.get(field, "") if now is not None else "not read"
         yield Compared(field, value, present, now is not None and value != present)
 
 
-def _fields(look: Reading) -> dict[str, str]:
+def fields_of(look: Reading) -> dict[str, str]:
+    """The row in words, by field."""
     row = look.state if isinstance(look.state, Known) else None
     nothing = "-"
     return {

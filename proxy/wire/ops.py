@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from proxy.admin.api import Api
 from proxy.admin.health import Health, Part, State, Ticker
 from proxy.admin.listener import OpsListener
+from proxy.admin.overview import Overview, overview
 from proxy.admin.pages import Pages
+from proxy.admin.ring import Ring, Totals
 from proxy.core.token import TokenSource
 from proxy.evidence.reader import EvidenceReader
-from proxy.evidence.redis_store import RedisStore
 from proxy.observe.metrics import Metrics
 from proxy.observe.sink import Sink
 from proxy.settings import Settings
@@ -87,10 +89,27 @@ def parts(plane: DataPlane, evidence: Evidence, fresh: Fresh) -> Callable[[], It
     return ask
 
 
-def routes_of(settings: Settings, store: RedisStore, source: TokenSource, directory: Path) -> list[web.AbstractRouteDef]:
+def ring_of(plane: DataPlane, evidence: Evidence, ticker: Ticker) -> Ring:
+    """The last two hours of this process."""
+    return Ring(
+        lambda: Totals(
+            float(evidence.activity.requests), float(evidence.witness.recorded), float(plane.handler.inflight), ticker.lag
+        )
+    )
+
+
+def routes_of(
+    settings: Settings, health: Health, ring: Ring, reader: EvidenceReader, source: TokenSource
+) -> list[web.AbstractRouteDef]:
     """The pages and the API, over the reader that the command line uses too."""
-    answers = Answers(EvidenceReader(store, directory / "spool"), source, settings)
-    return Pages(answers).routes()
+    answers = Answers(reader, source, settings)
+    url = urlsplit(settings.upstream.url)
+    upstream = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+
+    async def look_over(now: float) -> Overview:
+        return await overview(answers, health, ring, upstream, now)
+
+    return [*Pages(answers, look_over).routes(), *Api(answers, look_over).routes()]
 
 
 def ops_listener(

@@ -19,6 +19,7 @@ from proxy.admin.health import Health, Ticker
 from proxy.admin.listener import OpsListener
 from proxy.edge.listener import bind
 from proxy.evidence.embedded import EmbeddedStore, EmbeddedStoreError
+from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import RedisStore
 from proxy.observe.log import ExchangeLog, configure
 from proxy.observe.metrics import Metrics
@@ -101,7 +102,10 @@ class Program:
         ops.watch(metrics, settings, plane, evidence, fresh, ticker, sink)
         self._keep_running(ticker, exchange_log, plane, (fresh, *sources))
         evidence.start(self._tasks)
-        await self._start_ops(health, metrics, ops.routes_of(settings, store, source, directory))
+        ring = ops.ring_of(plane, evidence, ticker)
+        _ = self._tasks.keep(ring.run, "last two hours")
+        reader = EvidenceReader(store, directory / "spool")
+        await self._start_ops(health, metrics, ops.routes_of(settings, health, ring, reader, source))
         await plane.listener.start(sock)
         _calm_collector()
         _log.info("started", listen=f"{host}:{port}", ops=f"{self.ops_address[0]}:{self.ops_address[1]}", instance=instance)

@@ -1,0 +1,83 @@
+"""What the overview shows, for the page and for the API: the road with the state of its parts, tenants, open groups."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from proxy.admin.asking import Asking, Minute, StoreAway
+from proxy.admin.grouping import Group, grouped
+from proxy.admin.health import Health, Part
+from proxy.admin.heat import last_good, per_hour
+from proxy.admin.ring import Ring
+from proxy.core.absence import LastRequest
+
+TENANTS: Final = 25
+"""Tenants on the overview: those heard of last. Three commands to the store for each."""
+NEWEST: Final = 200
+"""Incidents that are grouped for the overview: one page of the store."""
+DAY: Final = 86_400.0
+
+
+class TenantLine(msgspec.Struct, frozen=True):
+    """A tenant: its last request, its last served one (by the minute, within a day), requests in each of 24 hours."""
+
+    tenant: str
+    last: LastRequest | None
+    last_good: float | None
+    hours: tuple[int, ...]
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """`status` is readiness; `requests` and `incidents` are those of each of the last 120 minutes here. `store_error`
+    tells why tenants or groups are not whole."""
+
+    status: str
+    parts: tuple[Part, ...]
+    upstream: str
+    requests: tuple[float, ...]
+    incidents: tuple[float, ...]
+    tenants: tuple[TenantLine, ...]
+    tenants_known: int
+    groups: tuple[Group, ...]
+    store_error: str = ""
+
+
+async def overview(asking: Asking, health: Health, ring: Ring, upstream: str, now: float) -> Overview:
+    """Ask for everything at once. Never raises for a store that is away: it says so."""
+    readiness = health.readiness()
+    requests, incidents = ring.per_minute(now)
+    listing = await asking.incidents(None, None, None, NEWEST)
+    error, lines, known = listing.store_error, [], 0
+    try:
+        seen = {name: at for name, at in (await asking.tenants()).items() if not name.startswith("_")}
+        known = len(seen)
+        newest = sorted(seen, key=lambda name: (-seen[name], name))[:TENANTS]
+        lines = await asyncio.gather(*(_line(asking, tenant, now) for tenant in newest))
+    except StoreAway as away:
+        error = str(away)
+    open_groups = [group for group in grouped(listing.incidents) if now - group.last < DAY]
+    return Overview(
+        readiness.status,
+        readiness.parts,
+        upstream,
+        tuple(requests),
+        tuple(incidents),
+        tuple(lines),
+        known,
+        tuple(open_groups),
+        error,
+    )
+
+
+async def _line(asking: Asking, tenant: str, now: float) -> TenantLine:
+    last, minutes = await asyncio.gather(asking.last_request(tenant), asking.activity(tenant, now - DAY, now))
+    return line_of(tenant, last, minutes, now)
+
+
+def line_of(tenant: str, last: LastRequest | None, minutes: Sequence[Minute], now: float) -> TenantLine:
+    """A tenant's line from what was read."""
+    return TenantLine(tenant, last, last_good(minutes), tuple(per_hour(minutes, now)))
