@@ -272,9 +272,9 @@ async def calls_of_tenant(store: RedisStore, tenant: str, start: float, end: flo
     return _read(queries.as_text(member) for member in answer)
 
 
-def refusals(incidents: Iterable[Incident], fingerprint: str) -> list[OauthEvent]:
-    """The refused calls of a token among incidents."""
-    return [i.oauth for i in incidents if i.oauth is not None and fingerprint in (i.oauth.presented, i.oauth.refresh_presented)]
+def refusals(incidents: Iterable[Incident]) -> list[OauthEvent]:
+    """The refused calls among incidents."""
+    return [incident.oauth for incident in incidents if incident.oauth is not None]
 
 
 def together(one: Iterable[OauthEvent], other: Iterable[OauthEvent]) -> list[OauthEvent]:

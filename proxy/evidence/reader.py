@@ -41,6 +41,9 @@ OF_ONE_TAG: Final = 4
 BETWEEN_READ: Final = 200
 """Of the incidents beside one: ids looked through (0.1 MB), read of one tag, read in all (0.3 MB)."""
 
+REFUSALS: Final = 50
+"""Newest incidents of a token or tenant in which refusals by the token endpoint are looked for."""
+
 FOUND_LIMIT: Final = 100
 """Matches of a prefix that are returned: more are no help."""
 
@@ -165,13 +168,16 @@ class EvidenceReader:
         return await link_of(self._need_store(), refresh)
 
     async def oauth_of_token(self, fingerprint: str) -> list[OauthEvent]:
-        """The OAuth calls that bear on a token, oldest first, those recorded as incidents included."""
-        waiting = (await self._unshipped()).incidents.values()
-        return together(await calls_of_token(self._need_store(), fingerprint), refusals(waiting, fingerprint))
+        """The OAuth calls that bear on a token, oldest first. Refusals are incidents too, and read there as well: the ledger
+        may not have them yet, or never after a crash. StoreError."""
+        page = await self.incidents(fingerprint=fingerprint, limit=REFUSALS)
+        return together(await calls_of_token(self._need_store(), fingerprint), refusals(page.incidents))
 
     async def oauth_of_tenant(self, tenant: str, start: float, end: float) -> list[OauthEvent]:
         """The newest OAuth calls of a tenant between two instants (epoch seconds), oldest first. StoreError."""
-        return await calls_of_tenant(self._need_store(), tenant, start, end)
+        page = await self.incidents(tenant=tenant, limit=REFUSALS)
+        refused = [call for call in refusals(page.incidents) if start <= call.at <= end]
+        return together(await calls_of_tenant(self._need_store(), tenant, start, end), refused)
 
     async def tenants(self) -> dict[str, float]:
         """Every tenant that was seen, with the time (epoch seconds) of its last incident or activity."""

@@ -13,9 +13,6 @@ from proxy.core.incident import Kind
 from proxy.core.token import Unknown
 from proxy.core.verdict import Reason
 
-IN_THAT_MOMENT: Final = 2.0
-"""Seconds from the arrival of a call to a revocation that it causes: one request of the vendor's application."""
-
 
 def is_oauth(scene: Scene) -> bool:
     """The incident is a refusal by the token endpoint."""
@@ -39,24 +36,6 @@ def granted_before(scene: Scene, call: OauthEvent) -> OauthEvent | None:
         if e.refresh_presented and e.refresh_presented == call.refresh_presented and 200 <= e.status < 300 and e.at < call.at
     ]
     return max(same, key=lambda e: (e.at, repr(e)), default=None)
-
-
-def doers(scene: Scene, end: float) -> tuple[str, ...]:
-    """Lines that name the calls of the same tenant in whose moment many tokens were revoked."""
-    tenant = scene.incident.tenant if scene.incident else ""
-    near = [
-        e
-        for e in scene.evidence.oauth
-        if e.status < 400
-        and (e.endpoint in ("authorize", "revoke") or e.grant_type == "authorization_code")
-        and (not tenant or e.tenant == tenant)
-        and -0.1 <= end - scene.source_time(e.at) <= IN_THAT_MOMENT
-    ]
-    return tuple(
-        f"A call of /oauth/{e.endpoint}{f' ({e.grant_type})' if e.grant_type else ''} by client {e.client or 'without a name'} "
-        f"passed through here at {utc(e.at)}, in that moment ({e.status})."
-        for e in sorted(near, key=lambda e: (e.at, repr(e)))
-    )
 
 
 def examine_refresh_failed(scene: Scene) -> Found | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.doers import doers
 from proxy.core.diagnosis.evidence import OauthEvent
-from proxy.core.diagnosis.oauth import doers, granted_before, is_oauth, refused_call
+from proxy.core.diagnosis.oauth import granted_before, is_oauth, refused_call
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.superseded import HANDOVER, ONE_EVENT, replacement_at, replacements, revoked_at
 from proxy.core.diagnosis.words import listed, span, utc

@@ -9,6 +9,7 @@ from typing import Final
 
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
 from proxy.core.diagnosis.clients import by_hand
+from proxy.core.diagnosis.doers import doers
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.words import listed, span, utc
 from proxy.core.history import ClientIdentity
@@ -116,13 +117,17 @@ def _at_disappearance(scene: Scene, row: Known) -> Found:
 def _found(scene: Scene, row: Known, newer: Sibling, confidence: Confidence, line: str, against: tuple[str, ...]) -> Found:
     end = revoked_at(scene)
     state = f"The token's row was revoked at {utc(end)}." if end is not None else "The token's row is gone."
+    by = doers(scene, end) if scene.mass and end is not None else ()
     used = "" if newer.used is None else f"The newer token has {'' if newer.used else 'not '}been used."
     late = scene.last_good is not None and end is not None and scene.source_time(scene.last_good) > end + ONE_EVENT
     return Found(
         confidence,
         f"The client still presents the token issued {utc(row.created_at)}; a newer one of the same application and owner "
         f"has replaced it since {utc(newer.created_at)}.",
-        evidence_for=tuple(filter(None, (state, f"Same application and owner: issued {utc(newer.created_at)}.", line, used))),
+        evidence_for=(
+            *filter(None, (state, f"Same application and owner: issued {utc(newer.created_at)}.", line, used)),
+            *by,
+        ),
         evidence_against=against + (("The token was accepted after it had been revoked.",) if late else ()),
         missing=() if scene.last_good is not None else ("when the token last worked",),
         words={"issued": utc(row.created_at), "newer": utc(newer.created_at)},
