@@ -9,12 +9,24 @@ import msgspec
 import pytest
 
 from proxy.core.token import Known, OwnerState, Unknown
+from proxy.sources.cross_check import CrossCheck
 from proxy.sources.doorkeeper.options import Hashing
 from proxy.sources.first_match import FirstMatch
 from proxy.sources.token_file import TokenFile
 from tests.sources.conftest import FINGERPRINTER, secret
 from tests.sources.doorkeeper_tables import digest
-from tests.sources.worlds import CREATED, REVOKED, FileWorld, World, doorkeeper_world, mariadb_tables, postgres_tables
+from tests.sources.issuer import Issuer
+from tests.sources.worlds import (
+    CREATED,
+    REVOKED,
+    FileWorld,
+    World,
+    doorkeeper_world,
+    introspection_world,
+    jwt_world,
+    mariadb_tables,
+    postgres_tables,
+)
 
 KINDS = [
     "token_file",
@@ -22,17 +34,27 @@ KINDS = [
     "postgres_sha256",
     pytest.param("mariadb_plain", marks=pytest.mark.mariadb),
     pytest.param("mariadb_sha256", marks=pytest.mark.mariadb),
+    "introspection",
+    "jwt",
     "first_match",
+    "cross_check",
 ]
 
 
 @pytest.fixture(params=KINDS)
-async def world(request, tmp_path, opened) -> AsyncIterator[World]:
+async def world(request, tmp_path, opened, tasks) -> AsyncIterator[World]:
     kind = request.param
     async with contextlib.AsyncExitStack() as stack:
         if kind == "token_file":
             file = FileWorld(tmp_path / "tokens.json")
             yield World(file.source, file.delete, file.revoke, file.replace)
+            return
+        if kind in ("introspection", "jwt"):
+            issuer = await Issuer().start()
+            stack.push_async_callback(issuer.close)
+            world = introspection_world(issuer) if kind == "introspection" else jwt_world(issuer, tasks)
+            yield world
+            await world.source.close()  # type: ignore[attr-defined]
             return
         on_mariadb = kind.startswith("mariadb")
         server = request.getfixturevalue("mariadb" if on_mariadb else "postgres")
@@ -44,6 +66,14 @@ async def world(request, tmp_path, opened) -> AsyncIterator[World]:
             empty.write_text("")
             nothing = TokenFile(empty, fingerprinter=FINGERPRINTER, report=lambda faults: pytest.fail(str(faults)))
             world.source = FirstMatch([nothing, inner])
+        elif kind == "cross_check":
+            issuer = await Issuer().start()
+            stack.push_async_callback(issuer.close)
+            blind = introspection_world(issuer).source
+            issuer.tokens.clear()
+            stack.push_async_callback(blind.close)  # type: ignore[attr-defined]
+            stack.push_async_callback(tasks.close)  # comparisons go on behind the answers
+            world.source = CrossCheck(inner, blind, tasks, lambda *_: None)
         yield world
         await inner.close()  # type: ignore[attr-defined]
 
@@ -72,8 +102,8 @@ async def test_another_token_is_unknown(world):
 
 async def test_a_reading_says_who_where_and_when(world):
     reading = await world.source.read(secret(world.presented("alive")))
-    assert reading.source in {"token_file", "doorkeeper"}
-    assert reading.via in {"file", "primary"}
+    assert reading.source in {"token_file", "doorkeeper", "introspection", "jwt"}
+    assert reading.via in {"file", "primary", "introspection", "jwks"}
     assert reading.read_at > CREATED.timestamp()
 
 

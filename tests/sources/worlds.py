@@ -10,12 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from joserfc import jwt
+from joserfc.jwk import RSAKey
 
 from proxy.core.token import TokenSource
 from proxy.sources.doorkeeper.options import Hashing, Owner
+from proxy.sources.endpoint import EndpointOptions
+from proxy.sources.introspection.source import Caller, Introspection, IntrospectionOptions
+from proxy.sources.jwt.facts import Rules
+from proxy.sources.jwt.keys import KeysOptions
+from proxy.sources.jwt.source import Jwt, JwtOptions
 from proxy.sources.token_file import TokenFile
+from proxy.tasks import Tasks
 from tests.sources.conftest import FINGERPRINTER, tables_in
 from tests.sources.doorkeeper_tables import digest
+from tests.sources.issuer import CLIENT, PASSWORD, Issuer
 from tests.sources.mysql_tables import MysqlTables
 
 CREATED = dt.datetime(2026, 5, 3, 10, tzinfo=dt.UTC)
@@ -113,6 +122,47 @@ async def doorkeeper_world(tables: Any, opened: Callable[..., Any], hashing: Has
 
     source = opened(tables.dsn, hashing=hashing, owner=Owner("users", active="active"))
     return World(source, delete, revoke, replace)
+
+
+def introspection_world(issuer: Issuer) -> World:
+    """RFC 7662 knows no row: it can only stop to show a token."""
+    common = {"active": True, "client_id": "acme", "sub": "1"}
+    issuer.tokens["alive"] = common | {"scope": "scim Other", "iat": _at(CREATED), "exp": _at(CREATED) + 60}
+    issuer.tokens["other"] = common | {"scope": "scim", "iat": _at(REVOKED)}
+
+    async def delete(token: str) -> None:
+        issuer.tokens[token] = {"active": False}
+
+    options = IntrospectionOptions(
+        EndpointOptions(f"{issuer.url}/introspect", timeout=5.0), Caller(CLIENT, PASSWORD), recheck_every=0
+    )
+    source = Introspection(options, FINGERPRINTER)
+    return World(source, delete, tells=frozenset({"near"}))
+
+
+def jwt_world(issuer: Issuer, tasks: Tasks) -> World:
+    """A signed token ends by the withdrawal of its key, which each of these has of its own."""
+    keys = {name: RSAKey.generate_key(2_048, {"kid": name}) for name in ("alive", "other")}
+    issuer.keys = [key.as_dict(private=False) for key in keys.values()]
+    common = {"iss": "https://issuer", "aud": "scim", "org": "acme", "sub": "1"}
+    claims = {
+        "alive": common | {"scope": "scim Other", "iat": _at(CREATED), "exp": _at(CREATED) + 60},
+        "other": common | {"scope": "scim", "iat": _at(REVOKED), "exp": _at(REVOKED) + 315_360_000},
+    }
+    signed = {n: jwt.encode({"alg": "RS256", "kid": n}, claims[n], keys[n], algorithms=["RS256"]) for n in keys}
+    rules = Rules(("https://issuer",), frozenset({"scim"}), "org", leeway=0)
+    at = EndpointOptions(f"{issuer.url}/keys", timeout=5.0)
+    source = Jwt(JwtOptions(KeysOptions(at), rules, frozenset({"RS256"})), FINGERPRINTER, tasks)
+
+    async def delete(token: str) -> None:
+        issuer.keys = [key for key in issuer.keys if key["kid"] != token]
+        await source.keys.fetch()
+
+    return World(source, delete, presented=lambda token: signed.get(token, token), tells=frozenset({"near"}))
+
+
+def _at(time: dt.datetime) -> int:
+    return int(time.timestamp())
 
 
 @contextlib.asynccontextmanager

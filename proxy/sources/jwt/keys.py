@@ -82,10 +82,15 @@ class KeySet:
             raise Trouble(self._trouble.why or "error", self._trouble.detail or "the key set is older than its grace")
         return self._keys
 
-    async def find(self, kid: str | None) -> tuple[Key, ...]:
-        """Return the keys of an id, or all when a token names none. Empty when the issuer has no such key."""
+    async def ready(self) -> tuple[Key, ...]:
+        """Return the keys that serve now, fetched if they never were. Trouble as for `keys`."""
         if self._fetched is None:
             await self.fetch()
+        return self.keys
+
+    async def find(self, kid: str | None) -> tuple[Key, ...]:
+        """Return the keys of an id, or all when a token names none. Empty when the issuer has no such key."""
+        _ = await self.ready()
         found = self._of(kid)
         if found or (kid is not None and self._is_absent(kid)):
             return found

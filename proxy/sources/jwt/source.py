@@ -87,11 +87,11 @@ class Jwt:
         return found
 
     async def surroundings(self, secret: Secret, state: TokenState) -> Surroundings:
-        """No kin is known here. What a mangled token may have meant is tried, without asking the issuer for anything."""
+        """No kin is known here. What a mangled token may have meant is tried by the keys at hand."""
         if isinstance(state, Known):
             return Surroundings(self._wall(), self.name)
         try:
-            keys = self.keys.keys
+            keys = await self.keys.ready()
         except Trouble as trouble:
             return Surroundings(self._wall(), self.name, error=trouble.why)
         for candidate in near.candidates(secret.reveal(), TOKEN_LIMIT)[:NEAR_LIMIT]:
