@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 from proxy.admin.asking import Case, Listing, Minute, Silence, StoreAway
 from proxy.core.absence import LastRequest
@@ -16,6 +18,10 @@ from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import StoreError
 from proxy.settings import Settings
 
+AT_ONCE: Final = 2
+"""Questions that stand before the store at once; a dossier asks three things together, and the reader's own pool has eight
+connections (evidence/connect.py). What writes evidence down has a pool of its own, which pages cannot exhaust."""
+
 
 class Answers:
     """The port `admin.asking.Asking` over the evidence reader and, for the state of now, the source of tokens."""
@@ -24,27 +30,30 @@ class Answers:
         self._reader = reader
         self._source = source
         self._settings = settings
+        self._free = asyncio.Semaphore(AT_ONCE)
 
     async def incident(self, incident_id: str) -> Incident | None:
         """See Asking."""
-        with _translated():
+        async with self._turn():
             return await self._reader.incident(incident_id)
 
     async def incidents(self, tenant: str | None, fingerprint: str | None, before: str | None, limit: int) -> Listing:
         """See Asking."""
-        page = await self._reader.incidents(tenant, fingerprint, before, limit)
+        async with self._turn():
+            page = await self._reader.incidents(tenant, fingerprint, before, limit)
         return Listing(page.incidents, page.before, page.store_error)
 
     async def case(self, incident: Incident) -> Case:
         """See Asking."""
         policy = self._settings.policy
         writes = incident.exchange.method not in ("GET", "HEAD", "OPTIONS")
-        found = await dossier(self._reader, incident, policy.write_scopes if writes else policy.read_scopes)
+        async with self._turn():
+            found = await dossier(self._reader, incident, policy.write_scopes if writes else policy.read_scopes)
         return Case(found.evidence, diagnose(found.evidence), found.unread)
 
     async def notes(self, incident_id: str) -> Sequence[Note]:
         """See Asking."""
-        with _translated():
+        async with self._turn():
             return await self._reader.notes(incident_id)
 
     async def look_again(self, row: Known) -> Reading | None:
@@ -53,36 +62,37 @@ class Answers:
 
     async def history(self, fingerprint: str) -> TokenHistory | None:
         """See Asking."""
-        with _translated():
+        async with self._turn():
             return await self._reader.history(fingerprint)
 
     async def tenants(self) -> dict[str, float]:
         """See Asking."""
-        with _translated():
+        async with self._turn():
             return await self._reader.tenants()
 
     async def last_request(self, tenant: str) -> LastRequest | None:
         """See Asking."""
-        with _translated():
+        async with self._turn():
             return await self._reader.last_request(tenant)
 
     async def activity(self, tenant: str, start: float, end: float) -> Sequence[Minute]:
         """See Asking."""
-        with _translated():
+        async with self._turn():
             return [Minute(m.start, m.traffic) for m in await self._reader.activity(tenant, start, end)]
 
     async def silence(self, tenant: str, start: float, end: float) -> Silence:
         """See Asking."""
         known = self._settings.tenants.get(tenant)
         every = known.expected_every if known is not None else None
-        with _translated():
+        async with self._turn():
             found = await silence(self._reader, tenant, start, end, None, every)
         return Silence(found.answer, diagnose(found.evidence))
 
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except StoreError as error:
-        raise StoreAway(str(error)) from None
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A few at a time, and with the store's trouble in the words of the port."""
+        async with self._free:
+            try:
+                yield
+            except StoreError as error:
+                raise StoreAway(str(error)) from None

@@ -49,6 +49,7 @@ class Program:
         self._edge_tasks = Tasks(_report)
         self._embedded: EmbeddedStore | None = None
         self._store: RedisStore | None = None
+        self._readers_store: RedisStore | None = None
         self._sink: Sink | None = None
         self._socket: socket.socket | None = None
         self._ops: OpsListener | None = None
@@ -104,7 +105,8 @@ class Program:
         evidence.start(self._tasks)
         ring = ops.ring_of(plane, evidence, ticker)
         _ = self._tasks.keep(ring.run, "last two hours")
-        reader = EvidenceReader(store, directory / "spool")
+        self._readers_store = stores.open_store(settings, url or "")
+        reader = EvidenceReader(self._readers_store, directory / "spool")
         await self._start_ops(health, metrics, ops.routes_of(settings, health, ring, reader, source))
         await plane.listener.start(sock)
         _calm_collector()
@@ -182,8 +184,9 @@ class Program:
             await self._ops.stop()
         if self._evidence is not None:
             self._evidence.spool.close()
-        if self._store is not None:
-            await self._store.close()
+        for store in (self._store, self._readers_store):
+            if store is not None:
+                await store.close()
         if self._embedded is not None:
             await self._embedded.stop()
         if self._socket is not None:
