@@ -150,7 +150,6 @@ SPOOL_BYTES: Final = Family("spool_bytes", Type.GAUGE, (), "Bytes on disk that t
 INFLIGHT: Final = Family("inflight_requests", Type.GAUGE, (), "Requests that are on the road now.")
 CONNECTIONS: Final = Family("client_connections", Type.GAUGE, (), "Open connections of clients.")
 LOOP_LAG: Final = Family("event_loop_lag_seconds", Type.GAUGE, (), "How late the last tick of the event loop was.")
-WORKERS: Final = Family("workers", Type.GAUGE, (), "Processes that share the listener.")
 CLOCK_OFFSET: Final = Family("clock_offset_seconds", Type.GAUGE, ("source",), "How far a source's clock is ahead of ours.")
 CONFIG_RELOADS: Final = Family("config_reloads_total", Type.COUNTER, ("result",), "Reloads of the settings: applied, refused.")
 CONFIG_TIME: Final = Family("config_reload_timestamp_seconds", Type.GAUGE, (), "When settings were last applied.")
@@ -170,7 +169,7 @@ FAMILIES: Final = (
     MADE_ROOM, STORE_UP, STORE_DURATION, TENANT_LAST, TENANT_SILENT,
     TOKEN_EXPIRY, OAUTH_CALLS,
     OAUTH_LINT, FAULTS,
-    SPOOL_BYTES, INFLIGHT, CONNECTIONS, LOOP_LAG, WORKERS, CLOCK_OFFSET, CONFIG_RELOADS, CONFIG_TIME, LABEL_OVERFLOW,
+    SPOOL_BYTES, INFLIGHT, CONNECTIONS, LOOP_LAG, CLOCK_OFFSET, CONFIG_RELOADS, CONFIG_TIME, LABEL_OVERFLOW,
     LOG_DROPPED, SCRAPE_ERRORS, BUILD_INFO,
 )  # fmt: skip
 

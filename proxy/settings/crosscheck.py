@@ -87,12 +87,6 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             (("ops", "host"), ("ops", "token")), "opens the ops listener to the network without a token", "Set ops.token_file"
         )
-    if listen.proxy_protocol and not listen.trusted_proxies:
-        yield Finding(
-            (("listen", "proxy_protocol"), ("listen", "trusted_proxies")),
-            "expects a PROXY header but no peer may send one",
-            "Set listen.trusted_proxies",
-        )
 
 
 def _same_host(one: str, other: str) -> bool:

@@ -99,10 +99,6 @@ class Listen(Section):
         description="Ranges whose X-Forwarded-For (and PROXY header) is believed. None by default: anybody can write "
         "that field.",
     )
-    proxy_protocol: bool = Field(
-        default=False,
-        description="Expect a PROXY v1 or v2 header on connections from trusted_proxies (HAProxy send-proxy, AWS NLB).",
-    )
 
 
 class UpstreamTls(Section):

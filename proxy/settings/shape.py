@@ -44,7 +44,6 @@ class Settings(Section):
         pattern=r"^[A-Za-z0-9._-]{0,64}$",
         description="Name of this process in incidents and heartbeats; host and process id if empty.",
     )
-    workers: int = Field(default=1, ge=1, le=256, description="Processes that share the listener; one per core at most.")
     base_path: Annotated[str, AfterValidator(_base_path)] = Field(
         default="",
         description="Where the SCIM endpoints begin, like /scim/v2. Used only to label operations; nothing is rewritten.",

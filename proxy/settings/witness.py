@@ -108,12 +108,6 @@ class Evidence(Section):
     flood_groups: int = Field(
         default=50_000, ge=1, description="Incidents that repeats are counted into at once: about 600 bytes each, 30 MB."
     )
-    heartbeat_every: float = Field(
-        default=5,
-        ge=1,
-        le=300,
-        description="How often the proof that the listener works is recorded: the grain of every absence claim.",
-    )
     history_limit: int = Field(
         default=200_000,
         ge=100,

@@ -40,7 +40,6 @@ def watch(
     metrics.watch("inflight_requests", lambda: float(plane.handler.inflight))
     metrics.watch("client_connections", lambda: float(len(plane.listener)))
     metrics.watch("event_loop_lag_seconds", lambda: ticker.lag)
-    metrics.watch("workers", lambda: float(settings.workers))
     metrics.watch("incidents_removed_for_room_total", lambda: float(evidence.room.removed))
     metrics.watch("tenant_silent_since_timestamp_seconds", evidence.silence.since)
     metrics.watch("spool_bytes", lambda: float(evidence.spool.octets))

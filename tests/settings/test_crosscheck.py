@@ -36,7 +36,6 @@ def environ(changes: dict[str, str]) -> dict[str, str]:
         ("OPS__PORT", "port of the other listener", {"OPS__PORT": "8080", "LISTEN__HOST": "0.0.0.0"}),
         ("OPS__HOST", "without a token", {"OPS__HOST": "0.0.0.0"}),
         ("OPS__HOST", "without a token", {"OPS__HOST": "ops.example.com"}),
-        ("LISTEN__PROXY_PROTOCOL", "no peer may send one", {"LISTEN__PROXY_PROTOCOL": "true"}),
         ("UPSTREAM__TLS__CERT_FILE", "without key_file", {"UPSTREAM__URL": "https://b", "UPSTREAM__TLS__CERT_FILE": "c"}),
         ("OPS__TLS__KEY_FILE", "without cert_file", {"OPS__TLS__KEY_FILE": "k"}),
         ("UPSTREAM__TLS__CA_FILE", "upstream.url is http", {"UPSTREAM__TLS__CA_FILE": "ca"}),
