@@ -13,6 +13,7 @@ from proxy.cli.reading import ask, now
 from proxy.cli.screen import Status
 from proxy.core.absence import LastRequest
 from proxy.evidence.reader import EvidenceReader
+from proxy.evidence.silence import Mark
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -27,13 +28,14 @@ def last_seen(
 ) -> None:
     """Say when a tenant's last request came and how it was answered. The longest silent come first. Exit status 3: never."""
     settings = settings_from(config)
-    found = ask(settings, lambda reader: _of(reader, tenant))
+    found, silent = ask(settings, lambda reader: _of(reader, tenant))
     if as_json:
-        screen.as_json([{"tenant": name, "last": last} for name, last in found])
+        screen.as_json([{"tenant": name, "last": last, "silence": silent.get(name)} for name, last in found])
     elif found:
         moment = now()
-        head = ("TENANT", "LAST REQUEST (UTC)", "AGO", "STATUS", "BY", "REASON", "OPERATION", "INCIDENT")
-        screen.table(head, (_cells(name, last, moment) for name, last in found), ("cyan",))
+        head = ("TENANT", "LAST REQUEST (UTC)", "AGO", "STATUS", "BY", "REASON", "OPERATION", "INCIDENT", "STATE")
+        rows = ((*_cells(name, last, moment), "silent" if name in silent else "") for name, last in found)
+        screen.table(head, rows, ("cyan",))
     if tenant is not None and found[0][1] is None:
         screen.say(f"No request of {tenant} is on record. Is the name right? scim-witness tenants")
         raise typer.Exit(int(Status.NOT_FOUND))
@@ -41,10 +43,12 @@ def last_seen(
         screen.say("No tenant was seen yet.")
 
 
-async def _of(reader: EvidenceReader, tenant: str | None) -> Seen:
-    names = [tenant] if tenant is not None else [name for name in await reader.tenants() if not name.startswith("_")]
+async def _of(reader: EvidenceReader, tenant: str | None) -> tuple[Seen, dict[str, Mark]]:
+    seen = await reader.tenants()
+    names = [tenant] if tenant is not None else [name for name in seen if not name.startswith("_")]
     found = list(zip(names, await asyncio.gather(*(reader.last_request(name) for name in names)), strict=True))
-    return sorted(found, key=lambda pair: (pair[1].at if pair[1] else 0.0, pair[0]))
+    silent = await reader.silences({name: seen[name] for name in names if name in seen})
+    return sorted(found, key=lambda pair: (pair[1].at if pair[1] else 0.0, pair[0])), silent
 
 
 def _cells(name: str, last: LastRequest | None, moment: float) -> tuple[object, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from typing import Any
 
 import msgspec
 import redis
@@ -38,7 +39,8 @@ async def test_a_bundle_is_whole_and_proves_itself(deploy, backend, own_store, t
     assert PLANTED not in text
     assert 0o600 == file.stat().st_mode & 0o777
     assert not re.search(r"<script|<b>|(src|href)=", text), "it loads nothing and is what we wrote"
-    record = json.loads(html.unescape(re.search(r'<pre id="record">(.*?)</pre>', text, re.DOTALL)[1]))
+    (raw,) = re.findall(r'<pre id="record">(.*?)</pre>', text, re.DOTALL)
+    record = json.loads(html.unescape(raw))
     assert (incident, "token_unknown") == (record["incident"]["id"], record["cause"]["code"])
     sealed = msgspec.convert(record["chain"], Seal)
     assert holds(sealed)
@@ -50,7 +52,7 @@ async def test_verify_names_what_was_altered_and_what_was_removed(deploy, backen
     proxy = deploy(backend, more=f'[store]\nurl = "{own_store.url}"')
     proxy.start()
     incidents = await refused(proxy, "one", "two", "three")
-    client = redis.Redis.from_url(own_store.url)
+    client: Any = redis.Redis.from_url(own_store.url)
 
     def verified():
         done = proxy.command("incidents", "verify", "--json")

@@ -50,3 +50,4 @@ async def test_went_silent(deploy, backend, own_store):
     (row,) = json.loads(proxy.command("tenants", "--json").stdout)
     assert ("acme", "entra") == (row["tenant"], row["silence"]["silence"]["client"])
     assert b"silent" in proxy.command("tenants").stdout
+    assert b"silent" in proxy.command("last-seen", "acme").stdout

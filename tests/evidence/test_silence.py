@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.core.exchange import AnsweredBy
+from proxy.core.silence import Silence
 from proxy.evidence.activity import Activity
 from proxy.evidence.heartbeat import Beat, Heartbeat
 from proxy.evidence.reader import EvidenceReader
@@ -57,7 +58,7 @@ def every(seconds, until):
 async def test_a_tenant_that_stopped_is_told_once_by_all_processes(past, store):
     await past.requests(*every(HOUR, DAY), user_agent="Okta SCIM Client 1.0.0")
     await past.listened(START + DAY - 60, START + 2 * DAY + 2 * HOUR)
-    told = []
+    told: list[tuple[Silence, float]] = []
     watch = past.watch(START + 2 * DAY - 60, told)
     assert [] == await watch.look(), "a quiet day is no silence"
     later = START + 2 * DAY + HOUR
@@ -88,7 +89,7 @@ async def test_a_tenant_that_stopped_is_told_once_by_all_processes(past, store):
 async def test_no_alarm_for_the_normal_quiet_day_of_entra(past):
     await past.requests(*every(2400, 10 * DAY), user_agent="Microsoft Azure AD")
     await past.listened(START + 10 * DAY - 60, START + 11 * DAY + 6 * HOUR)
-    told = []
+    told: list[tuple[Silence, float]] = []
     await past.watch(START + 11 * DAY + 6 * HOUR, told).look()
     assert [] == told
     await past.watch(START + 11 * DAY + 6 * HOUR, told, client="okta").look()
@@ -99,7 +100,7 @@ async def test_silence_after_a_refusal_is_told_soon(past):
     await past.requests(*every(HOUR, DAY))
     await past.requests(START + DAY + 60, status=401, incident="I", user_agent="Okta SCIM Client 1.0.0")
     await past.listened(START + DAY, START + DAY + 3 * HOUR)
-    told = []
+    told: list[tuple[Silence, float]] = []
     await past.watch(START + DAY + 3 * HOUR, told).look()
     assert [("I", 401)] == [(silence.last.incident, silence.last.status) for silence, _ in told]
 
@@ -107,7 +108,7 @@ async def test_silence_after_a_refusal_is_told_soon(past):
 async def test_time_in_which_we_did_not_listen_is_no_silence(past):
     await past.requests(*every(60, HOUR))
     await past.listened(START + HOUR, START + HOUR + 60)
-    told = []
+    told: list[tuple[Silence, float]] = []
     await past.watch(START + 5 * DAY, told, every=HOUR).look()
     assert [] == told
     await past.listened(START + 5 * DAY, START + 5 * DAY + 2.2 * HOUR)
@@ -118,6 +119,6 @@ async def test_time_in_which_we_did_not_listen_is_no_silence(past):
 async def test_too_short_a_past_says_nothing(past):
     await past.requests(START, START + DAY)
     await past.listened(START + DAY, START + 3 * DAY)
-    told = []
+    told: list[tuple[Silence, float]] = []
     await past.watch(START + 20 * DAY, told).look()
     assert [] == told
