@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.sources.breaker import Breaker, BreakerOptions, State
@@ -80,6 +80,7 @@ def test_late_failures_of_calls_from_before_do_not_put_off_the_try():
     assert breaker.admits()
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["ask", "succeeded", "failed", "abandoned", "wait"]), max_size=60))
 def test_it_always_lets_somebody_through_in_the_end(events):
     clock, in_flight = Clock(), 0

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.core.policy import Policy
@@ -108,6 +108,7 @@ VALUES = st.integers() | st.text() | st.none() | st.lists(st.text(), max_size=2)
 SAID = st.dictionaries(st.sampled_from([*ACTIVE, "sub", "aud"]), VALUES).map(lambda more: json.dumps(ACTIVE | more).encode())
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | SAID)
 def test_any_bytes_are_a_state(body):
     assert isinstance(read_answer(body, "row", Claims(audiences=frozenset("a"))), Known | Unknown | Unavailable)
