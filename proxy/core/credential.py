@@ -18,8 +18,9 @@ import msgspec
 FINGERPRINT_HEX_DIGITS: Final = 32
 """128 bits of the HMAC: two tokens of one deployment share a name with a chance below 2**-64 at 4 billion tokens."""
 
-MEMO_LIMIT: Final = 200_000
-"""Fingerprints remembered per generation (two are kept): about 40 MB at worst, and tokens in use always fit."""
+MEMO_LIMIT: Final = 50_000
+"""Fingerprints remembered per generation (two are kept): about 25 MB at worst, which a flood of guesses fills. A token that
+was forgotten costs one HMAC more, about 2 us."""
 
 TOKEN_LIMIT: Final = 8_192
 """Octets in a token: RFC 9110 section 5.4 lets us bound fields; signed tokens of real issuers stay below 4 KiB."""
