@@ -59,7 +59,7 @@ class OauthEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `refresh_presented` and `refresh_created` name refresh tokens, `exchange` is the id of the request, `application` the name
     of the application by the row. `unread` says why a body was not read (too_large, encoding), `lint` what is wrong with the
-    answer.
+    answer. `exchanged_at`: when the refresh token presented had been exchanged for a new one before, by the memory of then.
     """
 
     at: float
@@ -80,3 +80,4 @@ class OauthEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     application: str = ""
     unread: str = ""
     lint: tuple[str, ...] = ()
+    exchanged_at: float | None = None

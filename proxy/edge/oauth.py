@@ -38,6 +38,9 @@ class Ledger(Protocol):
     def tenant_of(self, event: OauthEvent) -> str:
         """Whose call it is, or nothing."""
 
+    def exchanged_at(self, refresh: str) -> float | None:
+        """When a refresh token was exchanged for a new one, where memory has it (epoch seconds)."""
+
     def saw(self, event: OauthEvent, issued: Secret | None) -> None:
         """Take notice of a call that has ended, and of the token that it issued. Never waits."""
 
@@ -128,8 +131,9 @@ class OauthFront:
         passage.hidden = (*call.secrets, *issued)
         agent = passage.exchange("").user_agent
         event = event_of(call, answer, passage.at, passage.id, agent, self._ledger.owner_of)
-        tenant = self._ledger.tenant_of(event)
-        event = passage.oauth = msgspec.structs.replace(event, tenant=tenant)
+        event = passage.oauth = msgspec.structs.replace(
+            event, tenant=self._ledger.tenant_of(event), exchanged_at=self._ledger.exchanged_at(event.refresh_presented)
+        )
         self._ledger.saw(event, answer.created if answer.granted else None)
         return call, answer, event
 

@@ -33,6 +33,8 @@ LOOKS_PER_FLUSH: Final = 50
 """Rows read per second: more tokens than that are issued only by machines that ask for one per request."""
 LINKS_LIMIT: Final = 100_000
 """Refresh tokens remembered with their access token: about 0.3 KB each, 30 MB; the least recently seen goes first."""
+EXCHANGED_LIMIT: Final = 20_000
+"""Refresh tokens remembered as exchanged, about 0.2 KB each: the store has them within a second."""
 CLIENTS_LIMIT: Final = 10_000
 """Clients remembered with their tenant, about 0.2 KB each."""
 FLUSH_EVERY: Final = 1.0
@@ -86,6 +88,7 @@ class OauthLedger:
         self._clock = clock
         self._links: OrderedDict[str, Link] = OrderedDict()
         self._clients: OrderedDict[str, str] = OrderedDict()
+        self._exchanged: OrderedDict[str, float] = OrderedDict()
         self._to_look: deque[tuple[OauthEvent, Secret]] = deque()
         self._waiting: deque[OauthEvent] = deque()
         self._learned_up_to: float | None = None
@@ -110,12 +113,20 @@ class OauthLedger:
         by_client = self._clients.get(event.client, "") if event.client else ""
         return known or ("" if by_client == SEVERAL else by_client)
 
+    def exchanged_at(self, refresh: str) -> float | None:
+        """When a refresh token was exchanged for a new one, where memory has it."""
+        return self._exchanged.get(refresh)
+
     def saw(self, event: OauthEvent, issued: Secret | None) -> None:
         """Take notice of a call. Memory only."""
         self.calls[(event.endpoint, event.error or f"{event.status // 100}xx")] += 1
         self._found(event, event.lint)
         if event.refresh_created and event.created:
             self._link(event.refresh_created, Link(event.created, event.tenant))
+        if event.refresh_presented and event.created:
+            self._exchanged[event.refresh_presented] = event.at
+            if len(self._exchanged) > EXCHANGED_LIMIT:
+                self._exchanged.popitem(last=False)
         if issued is not None and len(self._to_look) < LOOKS_LIMIT:
             self._to_look.append((event, issued))
         else:

@@ -46,18 +46,21 @@ def examine_rotated(scene: Scene) -> Found | None:
 def _presented_again(scene: Scene) -> Found | None:
     """A refresh token that had been exchanged before: its answer was lost, or two connections share it."""
     call = refused_call(scene)
-    first = granted_before(scene, call) if call is not None and call.error == "invalid_grant" else None
-    if call is None or first is None:
+    if call is None or call.error != "invalid_grant":
+        return None
+    granted = granted_before(scene, call)
+    first = granted.at if granted is not None else call.exchanged_at
+    if first is None:
         return None
     return Found(
         Confidence.CERTAIN,
-        f"The client presented a refresh token that had been exchanged at {utc(first.at)} already.",
+        f"The client presented a refresh token that had been exchanged at {utc(first)} already.",
         evidence_for=(
-            f"A refresh with the same refresh token passed through here at {utc(first.at)} and was granted.",
+            f"A refresh with the same refresh token passed through here at {utc(first)} and was granted.",
             f"The same refresh token was refused at {utc(call.at)} ({call.error}).",
         ),
-        words={"refreshed": utc(first.at)},
-        times={"refreshed_at": first.at, "refused_at": call.at},
+        words={"refreshed": utc(first)},
+        times={"refreshed_at": first, "refused_at": call.at},
     )
 
 

@@ -41,6 +41,9 @@ class FakeLedger:
     def owner_of(self, refresh: str) -> str:
         return self.owners.get(refresh, "")
 
+    def exchanged_at(self, refresh: str) -> float | None:
+        return next((e.at for e in self.events if e.refresh_presented == refresh and e.created), None)
+
     def tenant_of(self, event: OauthEvent) -> str:
         return "acme" if event.presented else ""
 
@@ -128,6 +131,17 @@ async def test_a_refusal_is_an_incident_before_it_leaves(front):
         incident.kind, incident.reason, incident.fingerprint
     )  # fmt: skip
     assert [incident.oauth] == ledger.events
+
+
+async def test_a_refusal_knows_that_its_refresh_token_was_exchanged_before(front):
+    world, ledger = front
+    world.backend.script = says(ISSUED)
+    await world.ask(call())
+    await until(lambda: ledger.events)
+    world.backend.script = REFUSED
+    await world.ask(call())
+    (incident,) = world.witness.incidents
+    assert ledger.events[0].at == incident.oauth.exchanged_at
 
 
 async def test_a_refusal_that_cannot_be_recorded_does_not_leave(front):
