@@ -14,14 +14,14 @@ from aiohttp import web
 
 from proxy.admin.admission import Handler, Slots
 from proxy.admin.asking import Asking, Minute, Silence, StoreAway
-from proxy.admin.filters import BadQuestion, filters_of, is_fingerprint, limit_of, span_of
+from proxy.admin.filters import LONGEST, BadQuestion, filters_of, is_fingerprint, limit_of, span_of
 from proxy.admin.openapi import Described, Parameter, Trouble, document
 from proxy.admin.overview import Overview
 from proxy.core.absence import LastRequest
 from proxy.core.diagnosis import Diagnosis
 from proxy.core.explain import Explanation, explain
 from proxy.core.history import TokenHistory
-from proxy.core.incident import Incident, Note
+from proxy.core.incident import Incident, Kind, Note
 
 MOST: Final = 200
 """Incidents of one answer: about 200 KB."""
@@ -90,15 +90,13 @@ _SPAN: Final = (
     Parameter("from", "query", "Seconds since the epoch; seven days before `to` without it.", {"type": "number"}),
     Parameter("to", "query", "Seconds since the epoch; now without it. At most 90 days after `from`.", {"type": "number"}),
 )
-_FILTERS: Final = tuple(
-    Parameter(name, "query", says, {"type": "string"})
-    for name, says in (
-        ("tenant", "Only this tenant's."),
-        ("token", "Only those of the token with this fingerprint."),
-        ("reason", "Only with this reason."),
-        ("kind", "Only recorded as: refusal, backend_refusal, would_refuse, disagreement."),
-        ("before", "Go on behind this incident: `next` of the page before."),
-    )
+_TEXT: Final = {"type": "string", "maxLength": LONGEST}
+_FILTERS: Final = (
+    Parameter("tenant", "query", "Only this tenant's.", _TEXT),
+    Parameter("token", "query", "Only the token with this fingerprint.", {"type": "string", "pattern": "^([0-9A-Fa-f]{32})?$"}),
+    Parameter("reason", "query", "Only with this reason.", _TEXT),
+    Parameter("kind", "query", "Only recorded as this.", {"type": "string", "enum": ["", *(str(kind) for kind in Kind)]}),
+    Parameter("before", "query", "Go on behind this incident: `next` of the page before.", _TEXT),
 )
 _LIMIT: Final = Parameter(
     "limit", "query", "How many at most.", {"type": "integer", "minimum": 1, "maximum": MOST, "default": 50}

@@ -80,4 +80,7 @@ async def _line(asking: Asking, tenant: str, now: float) -> TenantLine:
 
 def line_of(tenant: str, last: LastRequest | None, minutes: Sequence[Minute], now: float) -> TenantLine:
     """A tenant's line from what was read."""
-    return TenantLine(tenant, last, last_good(minutes), tuple(per_hour(minutes, now)))
+    good = last_good(minutes)
+    if last is not None and last.answered_by == "backend" and 0 < last.status < 400:
+        good = max(last.at, good or 0.0)
+    return TenantLine(tenant, last, good, tuple(per_hour(minutes, now)))

@@ -1,0 +1,128 @@
+"""The pages over evidence in a real store: what stands on them, in which order, and what never does."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from proxy.core.incident import new_id
+from tests.pages.world import FINGERPRINT, HOSTILE, incident_at
+
+
+async def page(world, path, status=200):
+    async with world.client.get(path) as answer:
+        text = await answer.text()
+        assert (status, answer.content_type) == (answer.status, "text/html"), text
+        return text
+
+
+async def test_the_incident_page_tells_all_in_its_order(world):
+    text = html.unescape(await page(world, f"/incidents/{world.incident.id}"))
+    parts = [
+        "this proxy answered 401: The access token was revoked.", "Who decided", "Then and now", "The token's life",
+        "Cause: <code>token_superseded", "Next step", "For the customer", 'id="request"', "Where the time went", "Beside it",
+        "Take it with you",
+    ]  # fmt: skip
+    places = [text.find(part) for part in parts]
+    assert places == sorted(places)
+    assert -1 not in places
+
+
+async def test_then_is_the_record_and_now_is_a_fresh_look_and_what_differs_is_marked(world):
+    text = await page(world, f"/incidents/{world.incident.id}")
+    rows = re.findall(r'<tr( class="differs")?><th scope="row">(\w+)</th><td>([^<]*)</td>', text)
+    assert {("state", "revoked", True), ("scopes", "scim", False)} <= {(field, then, bool(mark)) for mark, field, then in rows}
+    assert "changed: </span>alive" in text
+    assert world.source.asked == 1
+
+
+async def test_the_life_of_the_token_is_drawn_and_listed(world):
+    text = await page(world, f"/incidents/{world.incident.id}")
+    for kind in ("created", "good", "ended", "successor", "incident", "reread"):
+        assert f'<g class="event {kind}">' in text, kind
+    assert 1 == len(re.findall("<svg class=.life.", text))
+
+
+async def test_what_a_client_wrote_is_text_and_never_markup(world):
+    for path in (f"/incidents/{world.incident.id}", f"/find?q={HOSTILE}", f"/incidents?tenant={HOSTILE}"):
+        assert HOSTILE not in await page(world, path)
+
+
+async def test_nothing_is_inline_that_the_policy_forbids(world):
+    for path in ("/", "/incidents", f"/incidents/{world.incident.id}", f"/tokens/{FINGERPRINT}", "/tenants/acme"):
+        text = await page(world, path)
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?! src=)|https?://(?!127|backend|PROXY|www.w3.org)", text), (
+            path
+        )
+
+
+async def test_a_stranger_without_a_token_has_a_page_too(world):
+    text = await page(world, f"/incidents/{world.stranger.id}")
+    assert "header_missing" in text
+    assert "no state to compare" in text
+
+
+async def test_the_list_groups_and_filters_by_address(world):
+    assert "2 groups of 2 incidents" in await page(world, "/incidents")
+    only = await page(world, "/incidents?reason=revoked&tenant=acme")
+    assert "1 groups of 1 incidents" in only
+    assert 'value="acme"' in only
+    assert "None matches" in await page(world, "/incidents?reason=expired")
+    assert "32 hex digits" in await page(world, "/incidents?token=a-token-pasted-by-mistake", 400)
+
+
+async def test_repeats_of_one_trouble_are_one_group(world):
+    for second in range(3):
+        world.witness.record(incident_at(world.incident.at + second + 1))
+    text = await page(world, "/incidents?tenant=acme")
+    assert "1 groups of 4 incidents" in text
+
+
+async def test_deep_links_and_search(world):
+    for path in (f"/i/{world.incident.id.lower()}", f"/find?q={world.incident.id}"):
+        async with world.client.get(path, allow_redirects=False) as answer:
+            assert (302, f"/incidents/{world.incident.id}") == (answer.status, answer.headers["Location"])
+    for word, place in ((FINGERPRINT, f"/tokens/{FINGERPRINT}"), ("//evil.example", "/tenants/%2F%2Fevil.example")):
+        async with world.client.get("/find", params={"q": word}, allow_redirects=False) as answer:
+            assert answer.headers["Location"] == place
+
+
+async def test_tenant_tells_of_silence_with_its_proven_share(world):
+    text = await page(world, "/tenants/acme")
+    assert "1 requests of acme arrived" in text
+    assert "0.00 %" in text
+    assert "No request of nobody is on record" in await page(world, "/tenants/nobody")
+    assert "refused" in text
+
+
+async def test_what_is_not_there_is_said_with_what_to_do(world):
+    assert "store.retention_days" in await page(world, f"/incidents/{new_id(1.0, 'acme')}", 404)
+    assert "no such incident" in await page(world, "/incidents/nonsense", 404)
+    assert "Nothing is remembered" in await page(world, "/tokens/" + "0" * 32)
+    assert "never by itself" in await page(world, "/tokens/a-token", 400)
+
+
+async def test_a_store_that_is_away_is_said_and_the_spool_still_shown(world):
+    world.stop_store()
+    text = await page(world, f"/incidents/{world.incident.id}")
+    assert "Not all of the evidence could be read" in text
+    assert "token_superseded" in text
+    for path, status in (("/", 200), ("/incidents", 200), ("/tenants/acme", 503)):
+        assert "The store does not answer" in await page(world, path, status), path
+
+
+async def test_the_text_is_that_of_the_command_line(world):
+    async with world.client.get(f"/incidents/{world.incident.id}/text") as answer:
+        text = await answer.text()
+    assert text.startswith(f"Incident {world.incident.id}, tenant acme\n")
+    assert "For the customer (ready to paste)" in text
+
+
+async def test_the_stream_tells_of_a_new_incident(world):
+    async with world.client.get("/incidents/stream?tenant=acme") as answer:
+        assert (200, "text/event-stream") == (answer.status, answer.content_type)
+        assert await answer.content.readline() == b": following\n"
+        newer = incident_at(world.incident.at + 10)
+        world.witness.record(newer)
+        while (line := await answer.content.readline()) != f"data: {newer.id}\n".encode():
+            assert line
