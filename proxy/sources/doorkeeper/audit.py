@@ -18,13 +18,13 @@ from proxy.core.audit import Row as AuditRow
 from proxy.sources.doorkeeper.options import Options
 from proxy.sources.doorkeeper.postgres_connection import (
     TRANSLATED,
-    SchemaChanged,
     connect_trouble,
     translated,
 )
 from proxy.sources.doorkeeper.postgres_schema import INSPECT, Shape, names, shape_from
 from proxy.sources.doorkeeper.postgres_sql import Statements
 from proxy.sources.doorkeeper.rows import Row, instant, to_known
+from proxy.sources.doorkeeper.schema import SchemaChanged
 
 BATCH: Final = 5_000
 """Rows fetched at once: a few MB, and a round trip in a hundred."""

@@ -14,10 +14,11 @@ from proxy.sources.doorkeeper import postgres_check
 from proxy.sources.doorkeeper.batches import Batches
 from proxy.sources.doorkeeper.database import Answer, Found, Kin, Trouble
 from proxy.sources.doorkeeper.options import Options
-from proxy.sources.doorkeeper.postgres_connection import Lane, SchemaChanged, Target
+from proxy.sources.doorkeeper.postgres_connection import Lane, Target
 from proxy.sources.doorkeeper.postgres_schema import INSPECT, Shape, names, shape_from
 from proxy.sources.doorkeeper.postgres_sql import Statements
 from proxy.sources.doorkeeper.rows import Row, Version, instant
+from proxy.sources.doorkeeper.schema import SchemaChanged
 from proxy.sources.doorkeeper.source import Doorkeeper
 from proxy.tasks import Tasks
 

@@ -10,8 +10,7 @@ from proxy.core.finding import Finding, Level
 from proxy.sources.doorkeeper import check
 from proxy.sources.doorkeeper.database import Trouble
 from proxy.sources.doorkeeper.options import Options
-from proxy.sources.doorkeeper.postgres_connection import SchemaChanged
-from proxy.sources.doorkeeper.schema import Shape
+from proxy.sources.doorkeeper.schema import SchemaChanged, Shape
 
 LAG_TOLERANCE: Final = 5.0
 """Seconds a replica may be behind: the second look hides it from clients, but every new token costs one."""

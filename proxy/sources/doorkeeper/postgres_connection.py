@@ -16,6 +16,7 @@ import asyncpg
 import msgspec
 
 from proxy.sources.doorkeeper.database import Trouble
+from proxy.sources.doorkeeper.schema import SchemaChanged
 from proxy.tasks import Tasks
 
 RETRY_PAUSE: Final = 0.5
@@ -41,14 +42,6 @@ class Target(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "<Target>"  # a DSN may hold a password
-
-
-class SchemaChanged(Exception):  # noqa: N818 - a signal to look at the schema again
-    """A query met a table, column or privilege that is not as it was."""
-
-    def __init__(self, trouble: Trouble) -> None:
-        super().__init__(trouble)
-        self.trouble = trouble
 
 
 class Lane:
