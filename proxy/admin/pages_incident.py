@@ -84,7 +84,7 @@ def incident_page(
         others.deaths,
         tuple(other for other in of_token if other.id != incident.id),
         tuple(other for other in of_tenant if other.id != incident.id and other.fingerprint != incident.fingerprint),
-        len({other.tenant for other in others.incidents} | {incident.tenant}),
+        len({name for name in (incident.tenant, *(o.tenant for o in others.incidents)) if not name.startswith("_")}),
         tenants,
     )
     return IncidentPage(

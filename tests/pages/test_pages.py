@@ -60,12 +60,13 @@ async def test_a_stranger_without_a_token_has_a_page_too(world):
     text = await page(world, f"/incidents/{world.stranger.id}")
     assert "header_missing" in text
     assert "no state to compare" in text
+    assert "<b>1 of 1</b> known tenants" in text
 
 
 async def test_the_list_groups_and_filters_by_address(world):
     assert "2 groups of 2 incidents" in await page(world, "/incidents")
     only = await page(world, "/incidents?reason=revoked&tenant=acme")
-    assert "1 groups of 1 incidents" in only
+    assert "1 group of 1 incident:" in only
     assert 'value="acme"' in only
     assert "None matches" in await page(world, "/incidents?reason=expired")
     assert "32 hex digits" in await page(world, "/incidents?token=a-token-pasted-by-mistake", 400)
@@ -75,7 +76,7 @@ async def test_repeats_of_one_trouble_are_one_group(world):
     for second in range(3):
         world.witness.record(incident_at(world.incident.at + second + 1))
     text = await page(world, "/incidents?tenant=acme")
-    assert "1 groups of 4 incidents" in text
+    assert "1 group of 4 incidents" in text
 
 
 async def test_deep_links_and_search(world):
