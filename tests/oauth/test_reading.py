@@ -76,6 +76,7 @@ def test_only_exactly_the_path_is_an_endpoint(endpoint, method, target):
             gzip.compress(b"grant_type=refresh_token&refresh_token=r1&client_id=okta&client_secret=s3cr3t"),
         ),
     ],
+    ids=["form", "json", "basic", "gzip"],
 )
 def test_a_refresh_however_it_is_sent(lines, body):
     call = read_call("token", b"/oauth/token", fields(*lines), Copy(body), NAME)
