@@ -28,7 +28,8 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
     `fingerprint` is empty without a bearer credential. `reason` is the verdict's Reason (also in observe mode, where
     `observed` is True when enforce would have refused). `credential`: bearer, missing, several, malformed:<why>, or oauth.
     `source`/`via`/`state_age` tell which reading the verdict rests on. `fault` is set when something broke: a word of
-    answers.Fault. `label` of a tenant not known is `_unknown`.
+    answers.Fault. `label` of a tenant not known is `_unknown`. `addressed`: whose URL or host was called,
+    where the route tells.
     """
 
     id: str

@@ -33,7 +33,7 @@ def metrics_of(settings: Settings) -> Metrics:
 
 
 def watch(
-    metrics: Metrics, settings: Settings, plane: DataPlane, evidence: Evidence, fresh: Fresh, ticker: Ticker, log: Sink
+    metrics: Metrics, plane: DataPlane, evidence: Evidence, fresh: Fresh, ticker: Ticker, log: Sink
 ) -> None:
     """Tell every gauge where to read."""
     shipper = evidence.shipper.state

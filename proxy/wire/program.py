@@ -100,7 +100,7 @@ class Program:
         )  # fmt: skip
         ticker = Ticker()
         health = self._health = Health(ticker, ops.parts(plane, evidence, fresh))
-        ops.watch(metrics, settings, plane, evidence, fresh, ticker, sink)
+        ops.watch(metrics, plane, evidence, fresh, ticker, sink)
         self._keep_running(ticker, exchange_log, plane, (fresh, *sources))
         evidence.start(self._tasks)
         ring = ops.ring_of(plane, evidence, ticker)

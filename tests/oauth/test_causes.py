@@ -305,7 +305,7 @@ async def test_a_lifetime_that_disagrees_with_the_row_is_found(vendor: Vendor) -
     async def longer(application: Any, owner: Any, **columns: object) -> str:
         return await issue(application, owner, **columns | {"expires_in": 60})
 
-    vendor.world.issue = longer  # type: ignore[method-assign]
+    vendor.world.issue = longer
     await okta.refresh()
     await kept(vendor.world, okta.access, 1)
     said = await command(vendor.world, "token", okta.access)

@@ -36,7 +36,12 @@ async def test_kill_9_right_after_a_refused_refresh_loses_nothing(deploy: Any, s
 async def test_off_by_default_nothing_is_forwarded_without_a_token(deploy: Any, scripted: Any) -> None:  # noqa: F811
     url, script = scripted
     seen: list[str] = []
-    script.append(lambda request: seen.append(request.path) or web.json_response({}))
+
+    def note(request: web.Request) -> web.StreamResponse:
+        seen.append(request.path)
+        return web.json_response({})
+
+    script.append(note)
     proxy = deploy(url)
     proxy.start()
     for path in ("/oauth/token", "/oauth/authorize", "/oauth/revoke", "/oauth/introspect"):

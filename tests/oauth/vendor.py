@@ -46,7 +46,8 @@ class Vendor:
             status = 401 if self.refuse == "invalid_client" else 400
             return web.json_response({"error": self.refuse}, status=status, headers=self.headers)
         if form.get("grant_type") == "authorization_code" and form.get("code") in self.codes:
-            return await self._issue(*self.codes.pop(str(form["code"])), previous="")
+            application, owner = self.codes.pop(str(form["code"]))[:2]
+            return await self._issue(application, owner, previous="")
         db = self.world.db.connection
         row = await db.fetchrow(
             "SELECT application_id, resource_owner_id FROM oauth_access_tokens WHERE refresh_token = $1 AND revoked_at IS NULL",
