@@ -46,7 +46,7 @@ class Vendor:
             status = 401 if self.refuse == "invalid_client" else 400
             return web.json_response({"error": self.refuse}, status=status, headers=self.headers)
         if form.get("grant_type") == "authorization_code" and form.get("code") in self.codes:
-            application, owner = self.codes.pop(str(form["code"]))[:2]
+            application, owner = self.codes.pop(str(form["code"]))
             return await self._issue(application, owner, previous="")
         db = self.world.db.connection
         row = await db.fetchrow(
