@@ -32,9 +32,7 @@ def metrics_of(settings: Settings) -> Metrics:
     return Metrics(settings.tenants, m.tenant_label_limit, tenant_label=m.tenant_label)
 
 
-def watch(
-    metrics: Metrics, plane: DataPlane, evidence: Evidence, fresh: Fresh, ticker: Ticker, log: Sink
-) -> None:
+def watch(metrics: Metrics, plane: DataPlane, evidence: Evidence, fresh: Fresh, ticker: Ticker, log: Sink) -> None:
     """Tell every gauge where to read."""
     shipper = evidence.shipper.state
     metrics.watch("inflight_requests", lambda: float(plane.handler.inflight))

@@ -55,7 +55,7 @@ class Vendor:
         )
         if row is None:
             return web.json_response({"error": "invalid_grant"}, status=400, headers=self.headers)
-        return await self._issue(*row, previous=str(form["refresh_token"]))
+        return await self._issue(row[0], row[1], previous=str(form["refresh_token"]))
 
     async def _issue(self, application: Any, owner: Any, previous: str) -> web.Response:
         if self.clear:
