@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers.mariadb import MariadbServer, mariadb_server
 from tests.servers.postgres import Installation, PostgresServer, installation
 from tests.servers.valkey import Engine, EngineName, StoreServer, engine
+
+# A busy machine draws slowly, and no test asserts on wall time. The same examples each time, so that a red run is red again;
+# `pytest --hypothesis-profile=explore` looks for new ones.
+settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ repetition and nothing else. Reads and writes are built in `writes.py` and `quer
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from redis.exceptions import NoScriptError, RedisError
@@ -32,11 +33,21 @@ class StoreError(Exception):
         self.why = why
 
 
+Saw = Callable[[str, float], None]
+"""Gets the operation and the seconds of a round trip."""
+
+
+def unseen(operation: str, seconds: float) -> None:
+    """For stores whose round trips nobody counts."""
+    del operation, seconds
+
+
 class RedisStore:
     """Runs commands on the store. Its waits are bounded; its errors are StoreError."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, saw: Saw = unseen) -> None:
         self._client = client
+        self._saw = saw
 
     async def close(self) -> None:
         """Close all connections."""
@@ -54,6 +65,7 @@ class RedisStore:
         await self.run([("EXISTS", "sw:{ping}")])
 
     async def _run_batch(self, commands: Sequence[Command]) -> list[Any]:
+        started = time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE):
                 answers = await self._pipeline(commands)
@@ -66,6 +78,8 @@ class RedisStore:
             raise StoreError("timeout", f"no answer within {PATIENCE:g} s") from error
         except (RedisError, OSError) as error:
             raise translate(error) from error
+        finally:
+            self._saw("batch", time.monotonic() - started)
         for answer in answers:
             if isinstance(answer, Exception):
                 raise translate(answer) from answer

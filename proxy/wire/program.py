@@ -80,11 +80,11 @@ class Program:
         except EmbeddedStoreError as error:
             raise StartFault(f"store: {error}") from None
         url = self._embedded.url if self._embedded is not None else stores.url_of(settings)
-        store = self._store = stores.open_store(settings, url or "")
+        metrics = ops.metrics_of(settings)
+        store = self._store = stores.open_store(settings, url or "", metrics.saw_store)
         instance = _instance(settings, directory)
         sources = sources_of(settings, fingerprinter, self._tasks, lambda text: _log.warning("token_file", detail=text))
         source = composed(sources, settings, self._tasks)
-        metrics = ops.metrics_of(settings)
         exchange_log = ExchangeLog(sink)
         sinks = [metrics.saw, exchange_log.write] if settings.log.exchanges else [metrics.saw]
         target = target_of(fingerprinter)
@@ -93,7 +93,7 @@ class Program:
             settings, directory, instance, store, source, sinks, lambda: probe(reachable, port, target)
         )
         fresh = fresh_of(settings, source, self._tasks, evidence.clerk.changed)
-        tokens = RememberedTokens(fresh, evidence.clerk)
+        tokens = RememberedTokens(fresh, evidence.clerk, metrics.saw_lookup)
         plane = self._plane = DataPlane(
             settings, instance, policy_of(settings), fingerprinter, tokens, evidence.clerk, self._edge_tasks, _report, target,
             evidence.oauth,
@@ -101,6 +101,7 @@ class Program:
         ticker = Ticker()
         health = self._health = Health(ticker, ops.parts(plane, evidence, fresh))
         ops.watch(metrics, plane, evidence, fresh, ticker, sink)
+        metrics.watch("clock_offset_seconds", lambda: dict(tokens.offsets))
         self._keep_running(ticker, exchange_log, plane, (fresh, *sources))
         evidence.start(self._tasks)
         ring = ops.ring_of(plane, evidence, ticker)

@@ -7,7 +7,7 @@ from pathlib import Path
 from proxy.evidence import embedded
 from proxy.evidence.connect import StoreOptions, connect
 from proxy.evidence.embedded import EmbeddedStore
-from proxy.evidence.redis_store import RedisStore
+from proxy.evidence.redis_store import RedisStore, Saw, unseen
 from proxy.settings import Settings
 
 
@@ -38,6 +38,6 @@ def url_of(settings: Settings) -> str | None:
     return embedded.url_of(settings.state_dir.resolve())
 
 
-def open_store(settings: Settings, url: str) -> RedisStore:
-    """A client of the store at `url`; nothing is connected yet."""
-    return RedisStore(connect(options(settings, url)))
+def open_store(settings: Settings, url: str, saw: Saw = unseen) -> RedisStore:
+    """A client of the store at `url`; nothing is connected yet. `saw` gets the operation and the seconds of each round trip."""
+    return RedisStore(connect(options(settings, url)), saw)

@@ -162,19 +162,32 @@ def _look(source: TokenSource) -> Callable[[Secret], Awaitable[Reading]]:
 
 
 class RememberedTokens:
-    """The tokens that the road asks for; every row that is read is remembered, for the source may delete it."""
+    """The tokens that the road asks for; every row that is read is remembered, for the source may delete it. `saw` gets
+    source, result (known, unknown, unavailable) and seconds of every look; `offsets` how far each source's clock is ahead."""
 
-    def __init__(self, fresh: Fresh, clerk: Clerk) -> None:
+    def __init__(self, fresh: Fresh, clerk: Clerk, saw: Callable[[str, str, float], None]) -> None:
         self.held = fresh.held
+        self.offsets: dict[str, float] = {}
         self._fresh = fresh
         self._clerk = clerk
+        self._saw = saw
 
     async def read(self, secret: Secret) -> Held:
         """See edge.judge.Tokens."""
+        started = time.monotonic()
         held = await self._fresh.read(secret)
         self._clerk.remember(secret.fingerprint, held.reading)
+        self._note(held.reading, started)
         return held
 
     async def second_look(self, secret: Secret) -> Held:
         """See edge.judge.Tokens."""
-        return await self._fresh.second_look(secret)
+        started = time.monotonic()
+        held = await self._fresh.second_look(secret)
+        self._note(held.reading, started)
+        return held
+
+    def _note(self, reading: Reading, started: float) -> None:
+        self._saw(reading.source, str(reading.state.__struct_config__.tag), time.monotonic() - started)
+        if (offset := reading.clock_offset) is not None:
+            self.offsets[reading.source] = offset

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import redis
 from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.end_to_end.conftest import GOOD
 from tests.end_to_end.running import get, until
@@ -139,3 +140,29 @@ async def test_the_backend_down_is_a_502_with_a_scim_body(deploy):
     assert (502, "502") == (status, json.loads(body)["status"])
     status, _, _ = await get(f"{proxy.ops}/livez")
     assert status == 200
+
+
+async def test_the_metrics_of_the_wired_program_are_filled(deploy, backend):
+    proxy = deploy(backend)
+    proxy.start()
+    for token in (GOOD, "bad"):
+        await get(f"{proxy.data}/scim/v2/Users", token)
+    samples: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+
+    def value(name: str, **labels: str) -> float:
+        return samples.get((f"scim_witness_{name}", frozenset(labels.items())), 0.0)
+
+    deadline = asyncio.get_running_loop().time() + 20
+    while value("incidents_total", result="stored") < 1:
+        assert asyncio.get_running_loop().time() < deadline, samples
+        text = (await get(f"{proxy.ops}/metrics"))[2].decode()
+        samples = {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+    assert value("requests_total", route="Users.list", method="GET", code="200") == 1
+    assert sum(v for (name, _), v in samples.items() if name == "scim_witness_auth_denials_total") == 1
+    assert value("validator_duration_seconds_count", source="token_file", result="known") == 1
+    assert value("store_operation_seconds_count", op="batch") > 0
+    assert value("store_up") == 1
