@@ -218,7 +218,7 @@ def _say_what_runs(stage: Stage, teller: Teller) -> None:
     teller.plain()
     teller.plain("Everything runs on until Ctrl-C. Five more customers met other fates meanwhile.", "bold")
     teller.plain(f"  proxy      {stage.url}")
-    teller.plain(f"  operators  {stage.ops}/metrics  {stage.ops}/readyz?verbose")
+    teller.plain(f"  operators  {stage.ops}/  {stage.ops}/incidents  {stage.ops}/metrics")
     teller.plain(f"  try        {_command()} incidents list --config {stage.config}")
 
 
