@@ -19,7 +19,7 @@ def examine_disagreement(scene: Scene) -> Found | None:
     fresh = second is not None and second is scene.then
     doubts = _doubts(scene)
     answer = scene.backend
-    said = listed(answer.www_authenticate) if answer else ""
+    said = listed(sorted(answer.www_authenticate)) if answer else ""
     return Found(
         Confidence.POSSIBLE if doubts or not fresh else Confidence.CERTAIN,
         f"The backend refused ({answer.status if answer else 401}) a token that {scene.then.source} held valid at that moment.",

@@ -87,7 +87,7 @@ def examine_clock_skew(scene: Scene) -> Found | None:
 
 
 def _backend_ahead(scene: Scene, expires: float) -> Found | None:
-    said = " ".join(scene.backend.www_authenticate) + scene.backend.body if scene.backend else ""
+    said = " ".join(sorted(scene.backend.www_authenticate)) + scene.backend.body if scene.backend else ""
     left = expires - scene.now
     if not scene.by_backend or "expired" not in said.lower() or left > BACKEND_AHEAD:
         return None

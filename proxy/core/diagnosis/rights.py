@@ -81,7 +81,7 @@ def examine_scope(scene: Scene) -> Found | None:
     if not (ours or theirs):
         return None
     has = frozenset(row.scopes) if row else frozenset()
-    said = answer is not None and "insufficient_scope" in " ".join(answer.www_authenticate) + answer.body
+    said = answer is not None and "insufficient_scope" in " ".join(sorted(answer.www_authenticate)) + answer.body
     enough = bool(required) and not required.isdisjoint(has)
     if theirs and not said and (enough or not required):
         return None
