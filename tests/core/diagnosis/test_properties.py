@@ -51,6 +51,16 @@ def test_the_order_of_any_evidence_makes_no_difference(evidence, data):
     assert diagnose(other) == diagnose(evidence)
 
 
+@pytest.mark.parametrize("name", sorted(name for name, scene in SCENES.items() if scene.incident and scene.incident.backend))
+def test_the_order_of_a_backends_challenges_makes_no_difference(name):
+    def with_challenges(*challenges):
+        incident = SCENES[name].incident
+        backend = msgspec.structs.replace(incident.backend, www_authenticate=challenges)
+        return msgspec.structs.replace(SCENES[name], incident=msgspec.structs.replace(incident, backend=backend))
+
+    assert diagnose(with_challenges("Bearer", 'Basic realm="x"')) == diagnose(with_challenges('Basic realm="x"', "Bearer"))
+
+
 @QUIET
 @given(st.sampled_from(sorted(SCENES)), st.data())
 def test_the_order_in_a_scene_makes_no_difference(name, data):
