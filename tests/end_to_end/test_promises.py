@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import pathlib
 import re
 from typing import Any, cast
 
+import pytest
 import redis
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
@@ -166,3 +168,23 @@ async def test_the_metrics_of_the_wired_program_are_filled(deploy, backend):
     assert value("validator_duration_seconds_count", source="token_file", result="known") == 1
     assert value("store_operation_seconds_count", op="batch") > 0
     assert value("store_up") == 1
+
+
+@pytest.mark.parametrize("tenant, answer", [("watched", 200), ("held", 401)])
+async def test_observe_mode_is_by_tenant_and_records_what_enforce_would_have_done(deploy, backend, tmp_path, tenant, answer):
+    token = f"a-revoked-token-of-{tenant}"
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(
+        f'[[token]]\nname = "one"\ndigest = "{hashlib.sha256(token.encode()).hexdigest()}"\ntenant = "{tenant}"\n'
+        "created_at = 2026-05-03T10:00:00Z\nrevoked_at = 2026-05-04T10:00:00Z\n"
+    )
+    proxy = deploy(backend, f'[source]\nkind = "token_file"\npath = "{tokens}"', '[tenants.watched]\nmode = "observe"')
+    proxy.start()
+    status, _, _ = await get(f"{proxy.data}/scim/v2/Users", token)
+    assert answer == status
+    until(lambda: [line for line in proxy.lines() if line["event"] == "exchange"])
+    line = next(line for line in proxy.lines() if line["event"] == "exchange")
+    assert ("deny", "revoked", tenant == "watched") == (line["verdict"], line["reason"], line.get("observed", False))
+    shown = proxy.shown(line["incident"])
+    assert shown is not None
+    assert ("would_refuse" if tenant == "watched" else "refusal") == shown["incident"]["kind"]
