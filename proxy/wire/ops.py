@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import http_parser, web
 
 from proxy.admin.api import Api
 from proxy.admin.health import Health, Part, State, Ticker
@@ -109,10 +109,17 @@ def routes_of(
     return [*Pages(answers, look_over).routes(), *Api(answers, look_over).routes()]
 
 
+def require_c_parser() -> None:
+    """Most request smuggling found in aiohttp was in its Python parser, so the ops listener does not run on that one."""
+    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        raise StartFault("aiohttp runs without its C parser: unset AIOHTTP_NO_EXTENSIONS, or install aiohttp from its wheel.")
+
+
 def ops_listener(
     settings: Settings, health: Health, metrics: Metrics, routes: Iterable[web.AbstractRouteDef] = ()
 ) -> OpsListener:
     """The second listener. Raises StartFault when its certificate is no use."""
+    require_c_parser()
     o = settings.ops
     tls = None
     if o.tls.cert_file is not None:
