@@ -10,9 +10,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from proxy.admin import listener
 from proxy.admin.guard import GUESSES
 from proxy.admin.health import Health, Part, State, Ticker
 from proxy.admin.listener import OpsListener
@@ -181,6 +183,11 @@ class TestGuarded:
 
 
 class TestAudit:
+    @pytest.fixture(autouse=True)
+    def unbound_log(self, monkeypatch):
+        """A logger keeps the sink of its first use; here it must not be that of a program which another test ran."""
+        monkeypatch.setattr(listener, "_log", structlog.get_logger("ops"))
+
     async def test_one_line_per_access_without_the_token(self):
         with capture_logs() as lines:
             async with listening(token=TOKEN, host="0.0.0.0") as (client, _, _):
