@@ -66,7 +66,7 @@ def demo() -> Iterator[str]:
             def address() -> str | None:
                 if process.poll() is not None:
                     raise AssertionError(f"the demo ended: {output.read_text()}")
-                found = re.search(r"operators\s+http://([^/]+)/metrics", output.read_text())
+                found = re.search(r"operators\s+http://([^/]+)/", output.read_text())
                 return found[1] if found else None
 
             yield until(address, "the demo's address")
