@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.running import Prometheus, demo, program, prometheus
+from tests.demo.running import demo
+from tests.deploy.running import Prometheus, program, prometheus
 
 
 @pytest.fixture(scope="session")
 def scraping() -> Iterator[Prometheus]:
     """A real Prometheus with our rules that scrapes the running demo."""
     program("prometheus")  # before the demo is started for nothing
-    with demo() as target, prometheus(target) as server:
+    with demo() as running, prometheus(running.printed.ops) as server:
         yield server

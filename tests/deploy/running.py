@@ -1,11 +1,10 @@
-"""A demo that keeps running, and a Prometheus of Debian that scrapes it. Both are processes of ours and end with the test."""
+"""Checkers of deploy/, and a Prometheus of Debian that scrapes the running demo (tests/demo/running.py) until the test ends."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import pathlib
-import re
 import shutil
 import signal
 import subprocess
@@ -52,26 +51,6 @@ def until(look: Callable[[], Any], what: str, seconds: float = START_SECONDS) ->
             raise AssertionError(f"not within {seconds} s: {what}")
         time.sleep(0.1)
     return found
-
-
-@contextlib.contextmanager
-def demo() -> Iterator[str]:
-    """The running demo's ops listener, as host:port."""
-    with room() as folder:
-        output = folder / "demo.out"
-        with output.open("wb") as file:
-            process = subprocess.Popen([COMMAND, "demo"], stdout=file, stderr=file)
-        try:
-
-            def address() -> str | None:
-                if process.poll() is not None:
-                    raise AssertionError(f"the demo ended: {output.read_text()}")
-                found = re.search(r"operators\s+http://([^/]+)/", output.read_text())
-                return found[1] if found else None
-
-            yield until(address, "the demo's address")
-        finally:
-            _end(process)
 
 
 class Prometheus:

@@ -1,0 +1,49 @@
+"""Each address that the running demo prints answers, read as tests/deploy reads it."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.demo.running import demo, read
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+def ask(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - our own
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_each_printed_address_answers_and_a_signal_ends_it() -> None:
+    with demo() as running:
+        printed = running.printed
+        status, body = ask(f"{printed.proxy}/Users")
+        assert (401, True) == (status, "incident" in body.lower())  # nobody's token: the proxy itself answers
+        for url, holds in (
+            (printed.operators, "<h1"),
+            (printed.incidents, "acme"),
+            (printed.metrics, "scim_witness_requests_total"),
+        ):
+            status, body = ask(url)
+            assert (200, True) == (status, holds in body), url
+        assert printed.config.is_file()
+        assert 0 == running.end()
+        assert not printed.config.exists()
+
+
+def test_half_of_the_output_is_not_read_as_the_whole() -> None:
+    whole = (
+        "  proxy      http://127.0.0.1:1/scim/v2\n"
+        "  operators  http://127.0.0.1:2/  http://127.0.0.1:2/incidents  http://127.0.0.1:2/metrics\n"
+        "  try        scim-witness incidents list --config /tmp/sw/proxy.toml\n"
+    )
+    printed = read(whole)
+    assert printed is not None
+    assert ("127.0.0.1:2", "/tmp/sw/proxy.toml") == (printed.ops, str(printed.config))
+    assert [None] * len(whole) == [read(whole[:end]) for end in range(len(whole))]
