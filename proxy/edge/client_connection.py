@@ -20,7 +20,7 @@ from proxy.core.grammar import Fault, Limits
 from proxy.core.headers import Peer
 from proxy.core.inbound import Heads, Inbound
 from proxy.edge import answers
-from proxy.edge.client_ports import Counterpart, Owner, PeerOf, Refused, Road, Sink
+from proxy.edge.client_ports import Counterpart, Owner, PeerOf, Refused, Sink
 from proxy.edge.deadlines import NEVER, Deadlines
 from proxy.edge.faults import ExchangeError, FaultKind
 
@@ -51,7 +51,7 @@ class Times(msgspec.Struct, frozen=True):
 class ClientConnection(asyncio.Protocol):
     """See the module."""
 
-    def __init__(self, owner: Owner, road: Road, deadlines: Deadlines, limits: Limits, times: Times, peer_of: PeerOf) -> None:
+    def __init__(self, owner: Owner, deadlines: Deadlines, limits: Limits, times: Times, peer_of: PeerOf) -> None:
         self.peer = Peer(b"", trusted=False, scheme=b"http")
         self.address = ""
         self.keep = True
@@ -64,7 +64,6 @@ class ClientConnection(asyncio.Protocol):
         self.fault: ExchangeError | None = None
         self.task: asyncio.Task[None] | None = None
         self._owner = owner
-        self._road = road
         self._deadlines = deadlines
         self._times = times
         self._peer_of = peer_of
@@ -178,7 +177,7 @@ class ClientConnection(asyncio.Protocol):
                     break
                 self.keep = isinstance(request, Inbound) and request.keep_alive and not self._owner.draining
                 self._unread = not isinstance(request, Inbound)
-                await self._road.walk(self, request)
+                await self._owner.road.walk(self, request)
                 self._end_request()
                 if self._writing_paused:
                     await self._until_writable()

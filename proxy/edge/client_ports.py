@@ -25,9 +25,10 @@ class Road(Protocol):
 
 
 class Owner(Protocol):
-    """What keeps count of connections."""
+    """What keeps count of connections. `road` is the one in force: another may take its place between two requests."""
 
     draining: bool
+    road: Road
 
     def joined(self, client: ClientConnection) -> bool:
         """Register, and start `client.serve`; False when there are too many."""

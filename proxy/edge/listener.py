@@ -97,8 +97,8 @@ class Listener:
     def __init__(self, options: ListenerOptions, road: Road, deadlines: Deadlines, tasks: Tasks, peers: Peers) -> None:
         self.draining = False
         self.turned_away = 0
+        self.road = road
         self._options = options
-        self._road = road
         self._deadlines = deadlines
         self._tasks = tasks
         self._peers = peers
@@ -124,9 +124,13 @@ class Listener:
             ssl_handshake_timeout=self._options.times.head if self._options.tls else None,
         )
 
+    def switch(self, options: ListenerOptions, road: Road, peers: Peers) -> None:
+        """From now on every request walks another road, and new connections have other bounds. Nothing in flight notices."""
+        self._options, self.road, self._peers = options, road, peers
+
     def _connection(self) -> ClientConnection:
         o = self._options
-        return ClientConnection(self, self._road, self._deadlines, o.limits, o.times, self._peers)
+        return ClientConnection(self, self._deadlines, o.limits, o.times, self._peers)
 
     def joined(self, client: ClientConnection) -> bool:
         """See Owner."""
@@ -152,6 +156,7 @@ class Listener:
             self._server.close()
         loop = asyncio.get_running_loop()
         started = loop.time()
+        await asyncio.sleep(DRAIN_POLL)  # what the kernel had handed over before we closed joins within the loop's next turns
         while self._clients and (passed := loop.time() - started) < seconds:
             if passed >= min(DRAIN_IDLE, seconds / 2):
                 for client in list(self._clients):
