@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "run": "Run the proxy.",
     "demo": "Play an incident from 401 to answer; needs no server.",
     "explain": "Say why a request was refused: the cause, its evidence, what to do.",
+    "replay": "Judge an incident again by what the sources say now.",
     "incidents": "List, show, follow, count, export and verify incidents.",
     "token": "Show what is remembered of a token.",
     "tenants": "List the tenants that were seen.",
