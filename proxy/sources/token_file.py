@@ -1,7 +1,8 @@
 """Tokens listed by digest in a file, picked up again when its content changes.
 
 A new file that is broken is reported and changes nothing: the last good one stays in force. At start there is no last good
-one, so a broken or missing file is an error then.
+one, so a broken or missing file is an error then. A file that is being written at that moment is left until it has come to
+rest: the first half of a list is a list, too, and would refuse everybody in the second.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import os
+import stat
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +25,9 @@ from proxy.sources.token_file_format import SIZE_LIMIT, Content, Hash, TokenFile
 
 POLL_EVERY: Final = 0.5
 """Seconds between looks at the file: with the refresh of tokens in use a change is in force within 2 s."""
+
+AT_REST: Final = 0.2
+"""Seconds for which a changed content must stay as it is before it counts: whoever writes in place needs less."""
 
 READ_ANYWAY: Final = 20
 """Looks after which the content is compared although size and times did not change: they can be set."""
@@ -103,13 +109,21 @@ class TokenFile:
             raw = await asyncio.to_thread(_bytes_of, self._path)
             content_hash = hashlib.sha256(raw).digest()
             if content_hash != self._content_hash:
-                self._use(self._parse(raw))
+                content = self._parse(raw)
+                if not await self._rests(raw):
+                    return
+                self._use(content)
                 self._content_hash = content_hash
             self._seen, self._told = stamp, ()
         except TokenFileError as error:
             if error.faults != self._told:
                 self._told = error.faults
                 self._report(error.faults)
+
+    async def _rests(self, raw: bytes) -> bool:
+        """Whether the file still holds this a moment later. TokenFileError when it cannot be read then."""
+        await self._sleep(AT_REST)
+        return await asyncio.to_thread(_bytes_of, self._path) == raw
 
     def _parse(self, raw: bytes) -> Content:
         return parse(raw, str(self._path), self._mark, keyed=self._key is not None)
@@ -170,7 +184,10 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        # without O_NONBLOCK a pipe in the file's place would hold us up for ever
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - by descriptor
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise TokenFileError((f"{path}: is no regular file",))
             raw = file.read(SIZE_LIMIT + 1)
     except OSError as error:
         raise TokenFileError((f"{path}: cannot be read: {error.strerror}",)) from None

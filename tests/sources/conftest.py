@@ -15,6 +15,7 @@ from proxy.sources.doorkeeper.options import Options
 from proxy.sources.doorkeeper.postgres import doorkeeper_on_postgres
 from proxy.sources.doorkeeper.source import Doorkeeper
 from proxy.tasks import Tasks
+from tests.doorkeeper.conftest import vendors  # noqa: F401 - a fixture
 from tests.sources.doorkeeper_tables import MODERN, Tables
 from tests.sources.mysql_tables import MysqlTables
 

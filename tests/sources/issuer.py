@@ -14,7 +14,7 @@ CLIENT, PASSWORD, BEARER = "scim-witness", "p:ss wörd", "our-own-bearer"
 
 
 class Issuer:
-    """Answers on /introspect and /keys. `script`, if set, answers in place of both."""
+    """Answers on /introspect and /keys. `script`, if set, answers in place of both; `password`, if set, is our client's now."""
 
     def __init__(self) -> None:
         self.tokens: dict[str, dict[str, Any]] = {}
@@ -22,6 +22,7 @@ class Issuer:
         self.script: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
         self.asked: list[str] = []
         self.fetched = 0
+        self.password = ""
         self.connections: set[Any] = set()
         app = web.Application()
         app.router.add_post("/introspect", self._introspect)
@@ -45,7 +46,7 @@ class Issuer:
         self.asked.append(str(form.get("token", "")))
         if self.script is not None:
             return await self.script(request)
-        basic = base64.b64encode(b"scim-witness:p%3Ass+w%C3%B6rd").decode()
+        basic = base64.b64encode(b"scim-witness:" + (self.password.encode() or b"p%3Ass+w%C3%B6rd")).decode()
         field = request.headers.get("Authorization", "")
         in_form = (form.get("client_id"), form.get("client_secret")) == (CLIENT, PASSWORD)
         if field not in (f"Basic {basic}", f"Bearer {BEARER}") and not in_form:

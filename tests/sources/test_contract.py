@@ -9,73 +9,16 @@ import msgspec
 import pytest
 
 from proxy.core.token import Known, OwnerState, Unknown
-from proxy.sources.cross_check import CrossCheck
-from proxy.sources.doorkeeper.options import Hashing
-from proxy.sources.first_match import FirstMatch
-from proxy.sources.token_file import TokenFile
-from tests.sources.conftest import FINGERPRINTER, secret
+from tests.sources.conftest import secret
 from tests.sources.doorkeeper_tables import digest
-from tests.sources.issuer import Issuer
-from tests.sources.worlds import (
-    CREATED,
-    REVOKED,
-    FileWorld,
-    World,
-    doorkeeper_world,
-    introspection_world,
-    jwt_world,
-    mariadb_tables,
-    postgres_tables,
-)
-
-KINDS = [
-    "token_file",
-    "postgres_plain",
-    "postgres_sha256",
-    pytest.param("mariadb_plain", marks=pytest.mark.mariadb),
-    pytest.param("mariadb_sha256", marks=pytest.mark.mariadb),
-    "introspection",
-    "jwt",
-    "first_match",
-    "cross_check",
-]
+from tests.sources.kinds import KINDS, Kinds
+from tests.sources.worlds import CREATED, REVOKED, World
 
 
 @pytest.fixture(params=KINDS)
 async def world(request, tmp_path, opened, tasks) -> AsyncIterator[World]:
-    kind = request.param
     async with contextlib.AsyncExitStack() as stack:
-        if kind == "token_file":
-            file = FileWorld(tmp_path / "tokens.json")
-            yield World(file.source, file.delete, file.revoke, file.replace)
-            return
-        if kind in ("introspection", "jwt"):
-            issuer = await Issuer().start()
-            stack.push_async_callback(issuer.close)
-            world = introspection_world(issuer) if kind == "introspection" else jwt_world(issuer, tasks)
-            yield world
-            await world.source.close()  # type: ignore[attr-defined]
-            return
-        on_mariadb = kind.startswith("mariadb")
-        server = request.getfixturevalue("mariadb" if on_mariadb else "postgres")
-        tables = await stack.enter_async_context(mariadb_tables(server) if on_mariadb else postgres_tables(server))
-        world = await doorkeeper_world(tables, opened, Hashing.SHA256 if kind.endswith("sha256") else Hashing.PLAIN)
-        inner = world.source
-        if kind == "first_match":
-            empty = tmp_path / "empty.toml"
-            empty.write_text("")
-            nothing = TokenFile(empty, fingerprinter=FINGERPRINTER, report=lambda faults: pytest.fail(str(faults)))
-            world.source = FirstMatch([nothing, inner])
-        elif kind == "cross_check":
-            issuer = await Issuer().start()
-            stack.push_async_callback(issuer.close)
-            blind = introspection_world(issuer).source
-            issuer.tokens.clear()
-            stack.push_async_callback(blind.close)  # type: ignore[attr-defined]
-            stack.push_async_callback(tasks.close)  # comparisons go on behind the answers
-            world.source = CrossCheck(inner, blind, tasks, lambda *_: None)
-        yield world
-        await inner.close()  # type: ignore[attr-defined]
+        yield await Kinds(request, stack, opened, tasks).build(request.param, tmp_path)
 
 
 async def known(world: World, token: str = "alive") -> Known:
@@ -86,8 +29,8 @@ async def known(world: World, token: str = "alive") -> Known:
 
 async def test_a_token_is_known_with_its_facts_however_it_is_asked_for(world):
     row = await known(world)
-    assert (row.tenant, row.created_at, row.expires_in, row.revoked_at) == ("acme", CREATED.timestamp(), 60, None)
-    assert (row.scopes, row.owner) == (("scim", "Other"), "1")
+    assert (row.tenant, row.created_at, row.expires_in, row.revoked_at) == ("acme", CREATED.timestamp(), world.lifetime, None)
+    assert (row.scopes, row.owner) == (("scim", "Other"), world.owner)
     assert row.owner_state is (OwnerState.ACTIVE if "owner state" in world.tells else OwnerState.NOT_READ)
     assert (await world.source.second_look(secret(world.presented("alive")))).state == row
     assert (await world.source.reread([row]))[row.row].state == row

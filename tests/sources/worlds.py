@@ -30,6 +30,9 @@ from tests.sources.mysql_tables import MysqlTables
 CREATED = dt.datetime(2026, 5, 3, 10, tzinfo=dt.UTC)
 REVOKED = dt.datetime(2026, 6, 1, 10, tzinfo=dt.UTC)
 
+Wire = Callable[[str], Awaitable[str]]
+"""The URL under which a source reaches a server, of the server's own."""
+
 EVERYTHING = frozenset({"revocation", "replacement", "owner state", "kin", "near"})
 
 
@@ -44,6 +47,8 @@ class World:
         replace: Callable[[str, str], Awaitable[None]] | None = None,
         presented: Callable[[str], str] = str,
         tells: frozenset[str] = EVERYTHING,
+        owner: str | None = "1",
+        lifetime: int = 60,
     ) -> None:
         self.source = source
         self.delete = delete
@@ -51,6 +56,8 @@ class World:
         self._replace = replace
         self.presented = presented
         self.tells = tells
+        self.owner = owner
+        self.lifetime = lifetime
 
     def needs(self, what: str) -> None:
         """Skip a test about what this technology cannot know."""
@@ -68,6 +75,10 @@ class World:
         await self._replace(token, by)
 
 
+async def instantly(_: float) -> None:
+    """No pause."""
+
+
 class FileWorld:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -80,7 +91,8 @@ class FileWorld:
         for name, entry in self.entries.items():
             entry |= {"name": name, "digest": digest(name)}
         self.write()
-        self.source = TokenFile(path, fingerprinter=FINGERPRINTER, report=lambda faults: pytest.fail(str(faults)))
+        self.faults: list[tuple[str, ...]] = []
+        self.source = TokenFile(path, fingerprinter=FINGERPRINTER, report=self.faults.append, sleep=instantly)
 
     def write(self) -> None:
         self.path.write_text(json.dumps({"token": list(self.entries.values())}))
@@ -102,7 +114,7 @@ class FileWorld:
         await self.changed()
 
 
-async def doorkeeper_world(tables: Any, opened: Callable[..., Any], hashing: Hashing) -> World:
+async def doorkeeper_world(tables: Any, opened: Callable[..., Any], hashing: Hashing, wire: Wire, **options: object) -> World:
     stored = digest if hashing is Hashing.SHA256 else str
     application, owner = await tables.application("acme"), await tables.owner()
     common = {"application_id": application, "resource_owner_id": owner}
@@ -120,11 +132,11 @@ async def doorkeeper_world(tables: Any, opened: Callable[..., Any], hashing: Has
     async def replace(token: str, by: str) -> None:
         await tables.execute(change + "token = $2 WHERE token = $1", stored(token), stored(by))
 
-    source = opened(tables.dsn, hashing=hashing, owner=Owner("users", active="active"))
+    source = opened(await wire(tables.dsn), hashing=hashing, owner=Owner("users", active="active"), **options)
     return World(source, delete, revoke, replace)
 
 
-def introspection_world(issuer: Issuer) -> World:
+async def introspection_world(issuer: Issuer, wire: Wire, timeout: float = 5.0) -> World:
     """RFC 7662 knows no row: it can only stop to show a token."""
     common = {"active": True, "client_id": "acme", "sub": "1"}
     issuer.tokens["alive"] = common | {"scope": "scim Other", "iat": _at(CREATED), "exp": _at(CREATED) + 60}
@@ -134,24 +146,25 @@ def introspection_world(issuer: Issuer) -> World:
         issuer.tokens[token] = {"active": False}
 
     options = IntrospectionOptions(
-        EndpointOptions(f"{issuer.url}/introspect", timeout=5.0), Caller(CLIENT, PASSWORD), recheck_every=0
+        EndpointOptions(await wire(f"{issuer.url}/introspect"), timeout=timeout), Caller(CLIENT, PASSWORD), recheck_every=0
     )
     source = Introspection(options, FINGERPRINTER)
     return World(source, delete, tells=frozenset({"near"}))
 
 
-def jwt_world(issuer: Issuer, tasks: Tasks) -> World:
+async def jwt_world(issuer: Issuer, tasks: Tasks, wire: Wire, timeout: float = 5.0) -> World:
     """A signed token ends by the withdrawal of its key, which each of these has of its own."""
-    keys = {name: RSAKey.generate_key(2_048, {"kid": name}) for name in ("alive", "other")}
-    issuer.keys = [key.as_dict(private=False) for key in keys.values()]
+    keys = {name: RSAKey.generate_key(2_048, {"kid": name}) for name in ("alive", "other", "stranger")}
+    issuer.keys = [keys[name].as_dict(private=False) for name in ("alive", "other")]
     common = {"iss": "https://issuer", "aud": "scim", "org": "acme", "sub": "1"}
     claims = {
         "alive": common | {"scope": "scim Other", "iat": _at(CREATED), "exp": _at(CREATED) + 60},
         "other": common | {"scope": "scim", "iat": _at(REVOKED), "exp": _at(REVOKED) + 315_360_000},
     }
+    claims["stranger"] = claims["other"]
     signed = {n: jwt.encode({"alg": "RS256", "kid": n}, claims[n], keys[n], algorithms=["RS256"]) for n in keys}
     rules = Rules(("https://issuer",), frozenset({"scim"}), "org", leeway=0)
-    at = EndpointOptions(f"{issuer.url}/keys", timeout=5.0)
+    at = EndpointOptions(await wire(f"{issuer.url}/keys"), timeout=timeout)
     source = Jwt(JwtOptions(KeysOptions(at), rules, frozenset({"RS256"})), FINGERPRINTER, tasks)
 
     async def delete(token: str) -> None:
@@ -169,7 +182,7 @@ def _at(time: dt.datetime) -> int:
 async def postgres_tables(server: Any) -> AsyncIterator[Any]:
     """Doorkeeper's tables in a fresh database of PostgreSQL."""
     name = await server.create_database()
-    async with tables_in(server.dsn(name)) as tables:
+    async with tables_in(server.dsn(name, tcp=True)) as tables:
         yield tables
     await server.drop_database(name)
 
