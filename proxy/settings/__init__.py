@@ -11,10 +11,10 @@ import os
 from collections.abc import Mapping
 
 from proxy.settings.faults import Fault, SettingsFault
-from proxy.settings.load import load
+from proxy.settings.load import changed, load, revive
 from proxy.settings.shape import Settings
 
-__all__ = ["Fault", "Settings", "SettingsFault", "environment", "load"]
+__all__ = ["Fault", "Settings", "SettingsFault", "changed", "environment", "load", "revive"]
 
 
 def environment() -> Mapping[str, str]:

@@ -37,7 +37,27 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     if raw.faults or between:
         raise SettingsFault(_in_order([*raw.faults, *between]))
     settings._warnings = tuple(_fault(raw, finding) for finding in warnings_about(settings))  # noqa: SLF001 - its maker
+    settings._values, settings._files = raw.values, tuple(raw.files)  # noqa: SLF001 - the same
     return settings
+
+
+def revive(values: Mapping[str, Any]) -> Settings:
+    """Make settings again out of `Settings.values`, which were found good before."""
+    return Settings.model_validate(values)
+
+
+def changed(one: Settings, other: Settings) -> tuple[str, ...]:
+    """Return the keys at the top, and those of the listeners (`listen.port`), whose values differ."""
+    found = []
+    for name in Settings.model_fields:
+        mine, others = getattr(one, name), getattr(other, name)
+        if mine == others:
+            continue
+        if name in ("listen", "ops"):
+            found += [f"{name}.{key}" for key in type(mine).model_fields if getattr(mine, key) != getattr(others, key)]
+        else:
+            found.append(name)
+    return tuple(found)
 
 
 def _all_faults(raw: Raw, details: list[Any]) -> list[Fault]:

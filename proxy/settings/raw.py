@@ -20,8 +20,9 @@ from proxy.settings.toml_lines import line_at, lines_of
 
 PREFIX: Final = "SCIM_WITNESS_"
 ENVIRONMENT: Final = "environment"
-NOT_SETTINGS: Final = frozenset({"SCIM_WITNESS_CONFIG"})
-"""Variables under our prefix that are read elsewhere: the path of the file itself, by the command line."""
+NOT_SETTINGS: Final = frozenset({"SCIM_WITNESS_CONFIG", "SCIM_WITNESS_INHERITED"})
+"""Variables under our prefix that are read elsewhere: the path of the file itself, by the command line; and the sockets that
+a process hands to its successor (proxy/supervise)."""
 
 SOURCES: Final[Mapping[str, type[Section]]] = {
     "token_file": TokenFile,
@@ -53,6 +54,7 @@ class Raw:
         self.lines: dict[KeyPath, int] = {}
         self.variables: dict[KeyPath, str] = {}
         self.faults: list[Fault] = []
+        self.files: list[Path] = []
         self.unreadable = False
 
     def fault(self, path: KeyPath, message: str, fix: str) -> Fault:
@@ -78,6 +80,7 @@ def read(file: Path | None, environ: Mapping[str, str]) -> Raw:
     """Read file and environment; the environment wins. Faults of either are collected, nothing is raised."""
     raw = Raw(str(file) if file is not None else "(no file)")
     if file is not None:
+        raw.files.append(file)
         _read_file(raw, file)
     raw.unreadable = bool(raw.faults)  # then nothing is known of what it lacks, and no other fault would be true
     raw.values.setdefault("upstream", {})
@@ -237,6 +240,7 @@ def is_secret(model: type[Section], key: str) -> bool:
 
 def _read_secret(raw: Raw, leaf: Leaf, name: str) -> None:
     path = (*leaf.path[:-1], name)
+    raw.files.append(Path(leaf.table[leaf.key]))
     raw.lines.setdefault(path, line_at(raw.lines, leaf.path) or 1)
     if (variable := raw.variable_at(leaf.path)) is not None:
         raw.variables[path] = variable

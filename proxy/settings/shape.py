@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
 
@@ -51,6 +51,20 @@ class Settings(Section):
     loop: Literal["auto", "uvloop", "asyncio"] = Field(
         default="auto", description="Event loop; auto takes uvloop where it is installed."
     )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes that serve clients on one socket: about one per core. With 1 there is no supervisor. Limits of "
+        "connections and pools are those of each process.",
+    )
+    watch_every: float = Field(
+        default=5,
+        ge=0,
+        le=3600,
+        description="The file, and the files that hold secrets, are looked at this often and taken anew when they changed; "
+        "0: on SIGHUP only.",
+    )
     listen: Listen = Field(default=Listen())
     upstream: Upstream
     source: Annotated[tuple[Source, ...], AfterValidator(_some)] = Field(
@@ -69,8 +83,20 @@ class Settings(Section):
     metrics: Metrics = Field(default=Metrics())
 
     _warnings: tuple[Fault, ...] = PrivateAttr(default=())
+    _values: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+    _files: tuple[Path, ...] = PrivateAttr(default=())
 
     @property
     def warnings(self) -> tuple[Fault, ...]:
         """What is allowed but unwise, to be said at each start."""
         return self._warnings
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """What they were made of, secrets in clear: for a worker of ours, over a socket that nobody else has."""
+        return self._values
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that were read: the settings' own, and each that holds a secret."""
+        return self._files
