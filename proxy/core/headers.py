@@ -35,7 +35,7 @@ METHOD_OVERRIDES: Final = frozenset((b"x-http-method-override", b"x-http-method"
 _NEVER_RESPELT: Final = METHOD_OVERRIDES | {b"content-type", b"content-encoding", b"user-agent"}
 """Fields of meaning that a gateway interface (CGI, WSGI, Rack) would confuse with another spelling: `Content_Type`."""
 _NOT_A_LETTER: Final = re.compile(rb"[^0-9a-z]")
-_PASS, _DROP, _VIA, _FORWARDED_FOR, _TRUSTED = range(5)
+_PASS, _DROP, _VIA, _FORWARDED_FOR, _TRUSTED, _COUNTED = range(6)
 _KINDS: dict[bytes, int] = {}
 _KINDS_LIMIT: Final = 4_096
 """Names remembered with what becomes of them: real traffic has dozens, and strangers cannot fill more than this."""
@@ -80,6 +80,8 @@ def request_head(request: Inbound, peer: Peer, forwarding: Forwarding, default_h
             forwarded_for = b"%b, %b" % (forwarded_for, value) if forwarded_for else value
         elif peer.trusted and kind == _TRUSTED and forwarding.forwarded:
             out.append(line)
+        elif kind == _COUNTED:
+            out.append(b"Max-Forwards: %d\r\n" % (int(value) - 1) if request.method == b"OPTIONS" else line)
     out.append(b"Via: %b1.%d %b\r\n" % (via + b", " if via else b"", request.minor, forwarding.via))
     if forwarding.forwarded:
         out += _forwarded_lines(request, peer, forwarded_for)
@@ -107,6 +109,8 @@ def _kind_of(lower: bytes) -> int:
     kind = _PASS
     if plain == b"via":
         kind = _VIA if lower == plain else _DROP
+    elif plain == b"max-forwards":
+        kind = _COUNTED if lower == plain else _DROP
     elif plain == b"x-forwarded-for":
         kind = _FORWARDED_FOR if lower == plain else _DROP
     elif plain in (b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port"):

@@ -18,6 +18,7 @@ class Inbound(msgspec.Struct, frozen=True):
     number of body octets, 0 without a body, None when chunked. `connection` holds Connection's options in lower case.
     `authorization` holds the values of all Authorization fields. `keep_alive` is never said of HTTP/1.0 (RFC 9112 section
     9.3: a proxy keeps no connection with such a client). `expects_continue`: a body follows once it has been asked for.
+    `answered_here`: not for the backend, whatever the verdict (an OPTIONS that may not be forwarded once more).
     """
 
     method: bytes
@@ -30,6 +31,7 @@ class Inbound(msgspec.Struct, frozen=True):
     length: int | None
     keep_alive: bool
     expects_continue: bool
+    answered_here: bool = False
 
     @property
     def has_body(self) -> bool:
@@ -57,7 +59,7 @@ _METHOD_LIMIT: Final = 32
 _NEVER: Final = frozenset((b"CONNECT", b"TRACE"))
 """CONNECT would tunnel past the verdict, TRACE repeats credentials (RFC 9110 section 9.3.8)."""
 _NOT_OPTIONS: Final = frozenset(
-    (b"authorization", b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding")
+    (b"authorization", b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"max-forwards")
 )
 """Fields that Connection may not take away: the backend would see another request than the one that was judged."""
 
@@ -119,7 +121,9 @@ def _version_fault(major: bytes, minor: bytes) -> Fault | None:
     return None if major == b"1" and minor in (b"0", b"1") else Fault(505, "version")
 
 
-_SPECIAL: Final = frozenset((b"host", b"authorization", b"connection", b"content-length", b"transfer-encoding", b"expect"))
+_SPECIAL: Final = frozenset(
+    (b"host", b"authorization", b"connection", b"content-length", b"transfer-encoding", b"expect", b"max-forwards")
+)
 _NONE: Final[list[bytes]] = []
 
 
@@ -144,12 +148,22 @@ def _assemble(method: bytes, target: bytes, http11: bool, fields: Fields) -> Inb
         return Fault(400, "connection_names_end_to_end_field")
     if http11 and expect and expect != [b"100-continue"]:
         return Fault(417, "expectation")
+    last = b"max-forwards" in special and method == b"OPTIONS" and _is_last(special[b"max-forwards"])
+    if isinstance(last, Fault):
+        return last
     keep_alive = http11 and b"close" not in connection
     expects = http11 and bool(expect) and length != 0
     return Inbound(
         method, place[0], int(http11), place[1], fields, special.get(b"authorization", _NONE), connection,
-        None if length < 0 else length, keep_alive, expects,
+        None if length < 0 else length, keep_alive, expects, last,
     )  # fmt: skip
+
+
+def _is_last(values: list[bytes]) -> bool | Fault:
+    """Whether Max-Forwards says that nobody further may answer (RFC 9110 section 7.6.2, which binds us for OPTIONS alone)."""
+    if len(values) > 1 or DIGITS.fullmatch(values[0]) is None:
+        return Fault(400, "max_forwards")
+    return int(values[0]) == 0
 
 
 def _place(method: bytes, target: bytes, hosts: list[bytes], *, http11: bool) -> tuple[bytes, bytes] | Fault:

@@ -6,6 +6,8 @@ SailPoint retries by substrings of it, and Okta shows it to the administrator.
 
 from __future__ import annotations
 
+import time
+from email.utils import formatdate
 from typing import Final
 
 import msgspec
@@ -20,6 +22,10 @@ RETRY_AFTER: Final = 10
 SERVER: Final = b"scim-witness"
 PROBE: Final = b"HTTP/1.1 204 No Content\r\nServer: %b\r\n\r\n" % SERVER
 """The answer to our own heartbeat."""
+
+_ALLOW: Final = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
+_dated: list[tuple[int, bytes]] = [(0, b"")]
+"""The last Date that was written, and its second."""
 
 _PHRASES: Final = {
     400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 405: b"Method Not Allowed", 408: b"Request Timeout",
@@ -110,8 +116,24 @@ def disagreement(incident: str, *, keep: bool, bodiless: bool) -> bytes:
 
 def malformed(message: Fault) -> bytes:
     """Write the answer to a message that was not understood; the connection ends with it."""
-    lines = [b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"] if message.status == 405 else []
+    lines = [_ALLOW] if message.status == 405 else []
     return _answer(message.status, f"bad_request: {message.why}", lines, keep=False, bodiless=message.bodiless)
+
+
+def options(*, keep: bool) -> bytes:
+    """Write the answer to an OPTIONS that ends here: the methods that are let through, nothing of the backend."""
+    close = b"" if keep else b"Connection: close\r\n"
+    return b"HTTP/1.1 204 No Content\r\nServer: %b\r\n%b%b%b\r\n" % (SERVER, date_line(), _ALLOW, close)
+
+
+def date_line() -> bytes:
+    """The Date field (RFC 9110 section 6.6.1), written once a second."""
+    now = int(time.time())
+    second, line = _dated[0]
+    if second != now:
+        line = b"Date: %b\r\n" % formatdate(now, usegmt=True).encode()
+        _dated[0] = (now, line)
+    return line
 
 
 def explained(answer: Outbound, lines: list[bytes], reason: str, incident: str, *, keep: bool, bodiless: bool) -> bytes:
@@ -128,7 +150,7 @@ def explained(answer: Outbound, lines: list[bytes], reason: str, incident: str, 
 def _answer(status: int, detail: str, lines: list[bytes] | tuple[bytes, ...], *, keep: bool, bodiless: bool) -> bytes:
     body = scim_body(status, detail)
     out = [
-        b"HTTP/1.1 %d %b\r\nServer: %b\r\nCache-Control: no-store\r\n" % (status, _PHRASES[status], SERVER),
+        b"HTTP/1.1 %d %b\r\nServer: %b\r\n%bCache-Control: no-store\r\n" % (status, _PHRASES[status], SERVER, date_line()),
         *lines,
         b"Content-Type: application/scim+json\r\nContent-Length: %d\r\n" % len(body),
     ]

@@ -245,6 +245,11 @@ class Handler:
         bodiless = passage.request is not None and passage.request.method == b"HEAD"
         client.write(answers.fault(kind, keep=client.keep, bodiless=bodiless))
 
+    def _answer_here(self, client: ClientConnection, passage: Passage) -> None:
+        client.leave_unread()
+        passage.answered(AnsweredBy.PROXY, 204)
+        client.write(answers.options(keep=client.keep))
+
     # --- forward ----------------------------------------------------------------------------------------------------
 
     async def _observe(self, client: ClientConnection, request: Inbound, passage: Passage) -> None:
@@ -259,6 +264,9 @@ class Handler:
         await self._forward(client, request, passage)
 
     async def _forward(self, client: ClientConnection, request: Inbound, passage: Passage) -> None:
+        if request.answered_here:
+            self._answer_here(client, passage)
+            return
         started = time.monotonic()
         sending = await self._forwarder.send(client, request, passage, passage.gathered)
         passage.backend_seconds = time.monotonic() - started
