@@ -43,6 +43,10 @@ class Guard:
         self._digest = None if token is None else sha256(token.encode()).digest()
         self._guesses: dict[str, tuple[int, float]] = {}
 
+    def use(self, token: str) -> None:
+        """From now on ask for another token; one stays needed where one was."""
+        self._digest = sha256(token.encode()).digest()
+
     def judge(self, peer: str, host: str, authorization: Sequence[str], now: float) -> Access:
         """Judge a request by the peer's address, its Host and Authorization fields, and a monotonic clock in seconds."""
         if self._digest is None:

@@ -6,6 +6,7 @@ carries no token; they tell one word, and the parts only to who has access.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -86,10 +87,19 @@ class OpsListener:
         addresses = self._runner.addresses
         return int(addresses[0][1]) if addresses else self._port
 
-    async def start(self) -> None:
-        """Listen. OSError when the address cannot be had."""
+    def use(self, token: str) -> None:
+        """From now on ask for another token."""
+        self._guard.use(token)
+
+    async def start(self, sock: socket.socket | None = None) -> None:
+        """Listen, on a socket that is bound already where one is given. OSError when the address cannot be had."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls).start()
+        site: web.BaseSite
+        if sock is not None:
+            site = web.SockSite(self._runner, sock, ssl_context=self._tls)
+        else:
+            site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls)
+        await site.start()
 
     async def stop(self) -> None:
         """Stop listening and end running requests."""

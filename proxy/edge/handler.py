@@ -88,7 +88,7 @@ class Handler:
         self._peers = peers
         self._tenant_of_route = tenant_of_route
         self._report = report
-        self._prefix = f"{options.instance}-{int(time.time()):x}-"
+        self._prefix = f"{options.instance}-{int(time.time() * 1000):x}-"  # two of one name never begin in one millisecond
         self._counter = itertools.count(1)
 
     async def walk(self, client: ClientConnection, request: Inbound | Fault | BadCredential) -> None:

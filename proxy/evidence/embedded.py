@@ -107,7 +107,9 @@ class Program:
 class EmbeddedStore:
     """A running store. `stop` it; when `wait_dead` returns, `restart` it, under the same URL."""
 
-    def __init__(self, directory: pathlib.Path, program: Program, socket_path: pathlib.Path, lock: int) -> None:
+    def __init__(
+        self, directory: pathlib.Path, program: Program, socket_path: pathlib.Path, lock: int, password: str = ""
+    ) -> None:
         self.directory = directory
         self.binary = program.path
         self.flavour = program.flavour
@@ -115,7 +117,7 @@ class EmbeddedStore:
         self._program = program
         self._socket = socket_path
         self._lock = lock
-        self._password = secrets.token_hex(24)
+        self._password = password or secrets.token_hex(24)
         self._process: asyncio.subprocess.Process | None = None
         self._stopped = False
 
@@ -231,17 +233,24 @@ class EmbeddedStore:
         )
 
 
-async def start(directory: pathlib.Path, binary: pathlib.Path | None) -> EmbeddedStore:
-    """Start the store on the data in the state directory, which is made if missing, and wait until it answers."""
+async def start(
+    directory: pathlib.Path, binary: pathlib.Path | None, *, heir_of: str = "", patience: float = 0.0
+) -> EmbeddedStore:
+    """Start the store on the data in the state directory, which is made if missing, and wait until it answers.
+
+    `heir_of` is the URL of a store whose proxy is about to end: this one waits `patience` seconds for the directory and is
+    then found under the same URL."""
     directory = _prepare(directory)
-    lock = await _acquire(directory)
+    lock = await _acquire(directory, patience)
     try:
         program = choose(directory, binary)
-        socket_path = _socket_path(directory)
+        socket_path = _path_in(heir_of) if heir_of else _socket_path(directory)
+        socket_path.parent.mkdir(mode=0o700, exist_ok=True)  # a short one beside the directory went with the one before
     except BaseException:
         os.close(lock)
         raise
-    store = EmbeddedStore(directory, program, socket_path, lock)
+    password = urllib.parse.urlsplit(heir_of).password or ""
+    store = EmbeddedStore(directory, program, socket_path, lock, password)
     try:
         await store._begin()  # noqa: SLF001 - the one way to make a store
     except BaseException as error:
@@ -350,13 +359,17 @@ def _unusable(directory: pathlib.Path, error: OSError) -> EmbeddedStoreError:
     )
 
 
-async def _acquire(directory: pathlib.Path) -> int:
+def _path_in(url: str) -> pathlib.Path:
+    return pathlib.Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
+
+
+async def _acquire(directory: pathlib.Path, patience: float = 0.0) -> int:
     try:
         lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise _unusable(directory, error) from error
     try:
-        await _wait_for(lock, directory)
+        await _wait_for(lock, directory, patience)
     except BaseException:
         os.close(lock)
         raise
@@ -364,17 +377,19 @@ async def _acquire(directory: pathlib.Path) -> int:
     return lock
 
 
-async def _wait_for(lock: int, directory: pathlib.Path) -> None:
-    """Lock the directory. The store of a proxy that was killed gets time to end; a living proxy is not waited for."""
-    deadline = asyncio.get_running_loop().time() + LEAVING_SECONDS
+async def _wait_for(lock: int, directory: pathlib.Path, patience: float) -> None:
+    """Lock the directory. The store of a proxy that was killed gets time to end; a living proxy only the `patience`."""
+    began = asyncio.get_running_loop().time()
+    deadline = began + max(LEAVING_SECONDS, patience)
     while not _locked(lock):
         holder, store = _read_holders(lock)
-        if _other_alive(holder) or asyncio.get_running_loop().time() > deadline:
+        lives = _other_alive(holder)
+        if (lives and asyncio.get_running_loop().time() >= began + patience) or asyncio.get_running_loop().time() > deadline:
             raise EmbeddedStoreError(
                 f"{directory} is in use by the proxy with process id {holder or 'unknown'}. "
                 "Stop that one, give this one a state_dir of its own, or let both share a server by store.url."
             )
-        if sys.platform != "linux" and store:
+        if sys.platform != "linux" and store and not lives:
             with contextlib.suppress(OSError):
                 os.kill(store, signal.SIGTERM)
         await asyncio.sleep(POLL_SECONDS)

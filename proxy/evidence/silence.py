@@ -71,6 +71,10 @@ class Watch:
                 await self.look()
             await asyncio.sleep(LOOK_EVERY)
 
+    def expect(self, expected: Mapping[str, Expected]) -> None:
+        """From now on go by other settings of the tenants."""
+        self._expected = expected
+
     def since(self) -> dict[str, float]:
         """Silent tenants and when their last request came (epoch seconds), for the gauge."""
         return {tenant: silence.last.at for tenant, silence in self._silent.items()}

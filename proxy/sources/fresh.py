@@ -139,6 +139,20 @@ class Fresh:
         self._refreshed = self._monotonic()
         self._refresh_seconds = self._refreshed - started
 
+    async def take_over(self, other: Fresh) -> None:
+        """Read what another one has in memory from this one's own source, so that nobody waits after a change of settings.
+        What the source does not answer for is left to the first request."""
+        due = other._in_use(self._monotonic())[-self._options.known_limit :]
+        for first in range(0, len(due), CHUNK):
+            chunk = due[first : first + CHUNK]
+            asked = self._monotonic()
+            readings = await self.source.reread([row for _, _, row in chunk])
+            answered = self._monotonic()
+            for fingerprint, held, row in chunk:
+                reading = readings.get(row.row)
+                if reading is not None and not isinstance(reading.state, Unavailable):
+                    self._known[fingerprint] = held.again(reading, asked, answered)
+
     def stats(self) -> Stats:
         """Return the figures as they are now."""
         return Stats(

@@ -24,12 +24,13 @@ connections (evidence/connect.py). What writes evidence down has a pool of its o
 
 
 class Answers:
-    """The port `admin.asking.Asking` over the evidence reader and, for the state of now, the source of tokens."""
+    """The port `admin.asking.Asking` over the evidence reader and, for the state of now, the source of tokens. `settings`
+    are those in force; whoever changes them changes them here too."""
 
     def __init__(self, reader: EvidenceReader, source: TokenSource, settings: Settings) -> None:
         self._reader = reader
         self._source = source
-        self._settings = settings
+        self.settings = settings
         self._free = asyncio.Semaphore(AT_ONCE)
 
     async def incident(self, incident_id: str) -> Incident | None:
@@ -45,7 +46,7 @@ class Answers:
 
     async def case(self, incident: Incident) -> Case:
         """See Asking."""
-        policy = self._settings.policy
+        policy = self.settings.policy
         writes = incident.exchange.method not in ("GET", "HEAD", "OPTIONS")
         async with self._turn():
             found = await dossier(self._reader, incident, policy.write_scopes if writes else policy.read_scopes)
@@ -82,7 +83,7 @@ class Answers:
 
     async def silence(self, tenant: str, start: float, end: float) -> Silence:
         """See Asking."""
-        known = self._settings.tenants.get(tenant)
+        known = self.settings.tenants.get(tenant)
         every = known.expected_every if known is not None else None
         async with self._turn():
             found = await silence(self._reader, tenant, start, end, None, every)

@@ -1,4 +1,4 @@
-"""Builds the data plane from settings: listener, road, upstream."""
+"""Builds the data plane from settings: road and upstream, and what the listener is told."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from proxy.edge.deadlines import Deadlines
 from proxy.edge.forward import Forwarder
 from proxy.edge.handler import Handler, RoadOptions
 from proxy.edge.judge import Judge, Tokens
-from proxy.edge.listener import Listener, ListenerOptions, Peers
+from proxy.edge.listener import ListenerOptions, Peers
 from proxy.edge.oauth import Ledger, OauthFront
 from proxy.edge.passage import Witness
 from proxy.edge.upstream import Upstream, UpstreamOptions
 from proxy.settings import Settings
-from proxy.tasks import Tasks
 from proxy.wire.state import StartFault
 
 
@@ -38,18 +37,14 @@ class DataPlane:
         fingerprinter: Fingerprinter,
         tokens: Tokens,
         witness: Witness,
-        tasks: Tasks,
+        deadlines: Deadlines,
         report: Callable[[str, BaseException], None],
         probe_target: bytes,
         ledger: Ledger,
     ) -> None:
-        listen = settings.listen
-        limits = Limits(
-            listen.head_limit, listen.target_limit, listen.header_count, frozenset(m.encode() for m in listen.methods)
-        )
-        self.deadlines = Deadlines()
-        self.upstream = Upstream(upstream_options(settings), self.deadlines, Limits())
-        peers = Peers(listen.trusted_proxies)
+        self.options = listener_options(settings)
+        self.upstream = Upstream(upstream_options(settings), deadlines, Limits())
+        self.peers = Peers(settings.listen.trusted_proxies)
         forwarder = Forwarder(self.upstream, _forwarding(settings))
         o = settings.oauth
         paths = Paths(o.token.encode(), o.authorize.encode(), o.revoke.encode(), o.introspect.encode())
@@ -61,14 +56,19 @@ class DataPlane:
             Judge(tokens, policy),
             forwarder,
             witness,
-            peers,
+            self.peers,
             _tenant_of_route(settings),
             report,
             front,
         )
-        times = Times(listen.head_timeout, listen.idle_timeout, listen.body_read_timeout, listen.write_timeout)
-        options = ListenerOptions(limits, times, listen.max_connections, listen.backlog)
-        self.listener = Listener(options, self.handler, self.deadlines, tasks, peers)
+
+
+def listener_options(settings: Settings) -> ListenerOptions:
+    """The bounds of client connections."""
+    listen = settings.listen
+    limits = Limits(listen.head_limit, listen.target_limit, listen.header_count, frozenset(m.encode() for m in listen.methods))
+    times = Times(listen.head_timeout, listen.idle_timeout, listen.body_read_timeout, listen.write_timeout)
+    return ListenerOptions(limits, times, listen.max_connections, listen.backlog)
 
 
 def upstream_options(settings: Settings) -> UpstreamOptions:

@@ -11,17 +11,17 @@ from aiohttp import http_parser, web
 from proxy.admin.api import Api
 from proxy.admin.health import Health, Part, State, Ticker
 from proxy.admin.listener import OpsListener
+from proxy.admin.metrics_page import Render
 from proxy.admin.overview import Overview, overview
 from proxy.admin.pages import Pages
 from proxy.admin.ring import Ring, Totals
-from proxy.core.token import TokenSource
-from proxy.evidence.reader import EvidenceReader
 from proxy.observe.metrics import Metrics
 from proxy.observe.sink import Sink
 from proxy.settings import Settings
 from proxy.sources.fresh import Fresh
 from proxy.wire.answering import Answers
-from proxy.wire.data_plane import DataPlane
+from proxy.wire.present import Present
+from proxy.wire.reloads import Reloads
 from proxy.wire.state import StartFault
 from proxy.wire.witnessing import Evidence
 
@@ -32,11 +32,11 @@ def metrics_of(settings: Settings) -> Metrics:
     return Metrics(settings.tenants, m.tenant_label_limit, tenant_label=m.tenant_label)
 
 
-def watch(metrics: Metrics, plane: DataPlane, evidence: Evidence, fresh: Fresh, ticker: Ticker, log: Sink) -> None:
+def watch(metrics: Metrics, present: Present, evidence: Evidence, ticker: Ticker, log: Sink) -> None:
     """Tell every gauge where to read."""
     shipper = evidence.shipper.state
-    metrics.watch("inflight_requests", lambda: float(plane.handler.inflight))
-    metrics.watch("client_connections", lambda: float(len(plane.listener)))
+    metrics.watch("inflight_requests", lambda: float(present.inflight))
+    metrics.watch("client_connections", lambda: float(len(present.listener)))
     metrics.watch("event_loop_lag_seconds", lambda: ticker.lag)
     metrics.watch("incidents_removed_for_room_total", lambda: float(evidence.room.removed))
     metrics.watch("tenant_silent_since_timestamp_seconds", evidence.silence.since)
@@ -55,8 +55,9 @@ def watch(metrics: Metrics, plane: DataPlane, evidence: Evidence, fresh: Fresh, 
     oauth = evidence.oauth
     metrics.watch("oauth_calls_total", lambda: {key: float(count) for key, count in oauth.calls.items()})
     metrics.watch("oauth_lint_total", lambda: {(finding,): float(count) for finding, count in oauth.findings.items()})
-    metrics.watch("token_cache_events_total", lambda: _cache_events(fresh))
-    metrics.watch("validator_state", lambda: {(fresh.source.name, fresh.stats().source): 1.0})
+    metrics.watch("token_cache_events_total", lambda: _cache_events(present.side.fresh))
+    metrics.watch("validator_state", lambda: {(present.source.name, present.side.fresh.stats().source): 1.0})
+    metrics.watch("clock_offset_seconds", lambda: dict(present.side.tokens.offsets))
 
 
 def _cache_events(fresh: Fresh) -> dict[tuple[str], float]:
@@ -70,41 +71,34 @@ def _cache_events(fresh: Fresh) -> dict[tuple[str], float]:
     }
 
 
-def parts(plane: DataPlane, evidence: Evidence, fresh: Fresh) -> Callable[[], Iterable[Part]]:
+def parts(present: Present, evidence: Evidence, reloads: Reloads) -> Callable[[], Iterable[Part]]:
     """What readiness asks about."""
 
     def ask() -> Iterable[Part]:
-        yield Part("listener", State.OK if plane.listener.accepting else State.DOWN, kind="vital")
-        stats = fresh.stats()
-        yield Part(fresh.source.name, State.OK if stats.source == "ok" else State.DOWN, stats.source, kind="source")
+        yield Part("listener", State.OK if present.listener.accepting else State.DOWN, kind="vital")
+        stats = present.side.fresh.stats()
+        yield Part(present.source.name, State.OK if stats.source == "ok" else State.DOWN, stats.source, kind="source")
         shipper = evidence.shipper.state
         away = shipper.failing_since is not None
         yield Part("store", State.DEGRADED if away else State.OK, shipper.why if away else "")
         able = evidence.witness.able
         yield Part("spool", State.OK if able else State.DOWN, "" if able else "the disk is full", kind="vital")
+        yield reloads.part()
 
     return ask
 
 
-def ring_of(plane: DataPlane, evidence: Evidence, ticker: Ticker) -> Ring:
-    """The last two hours of this process."""
-    return Ring(
-        lambda: Totals(
-            float(evidence.activity.requests), float(evidence.witness.recorded), float(plane.handler.inflight), ticker.lag
-        )
-    )
+def totals(present: Present, evidence: Evidence, ticker: Ticker) -> Totals:
+    """What the ring samples."""
+    return Totals(float(evidence.activity.requests), float(evidence.witness.recorded), float(present.inflight), ticker.lag)
 
 
-def routes_of(
-    settings: Settings, health: Health, ring: Ring, reader: EvidenceReader, source: TokenSource
-) -> list[web.AbstractRouteDef]:
+def routes_of(answers: Answers, health: Health, ring: Ring) -> list[web.AbstractRouteDef]:
     """The pages and the API, over the reader that the command line uses too."""
-    answers = Answers(reader, source, settings)
-    url = urlsplit(settings.upstream.url)
-    upstream = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
 
     async def look_over(now: float) -> Overview:
-        return await overview(answers, health, ring, upstream, now)
+        url = urlsplit(answers.settings.upstream.url)
+        return await overview(answers, health, ring, f"{url.scheme}://{url.netloc.rpartition('@')[2]}", now)
 
     return [*Pages(answers, look_over).routes(), *Api(answers, look_over).routes()]
 
@@ -116,7 +110,7 @@ def require_c_parser() -> None:
 
 
 def ops_listener(
-    settings: Settings, health: Health, metrics: Metrics, routes: Iterable[web.AbstractRouteDef] = ()
+    settings: Settings, health: Health, render: Render, routes: Iterable[web.AbstractRouteDef] = ()
 ) -> OpsListener:
     """The second listener. Raises StartFault when its certificate is no use."""
     require_c_parser()
@@ -129,4 +123,4 @@ def ops_listener(
         except OSError as error:
             raise StartFault(f"ops.tls.cert_file {o.tls.cert_file}: {error}") from None
     token = o.token.get_secret_value() if o.token is not None else None
-    return OpsListener(o.host, o.port, token=token, health=health, render_metrics=metrics.render, routes=routes, tls=tls)
+    return OpsListener(o.host, o.port, token=token, health=health, render_metrics=render, routes=routes, tls=tls)

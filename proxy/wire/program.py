@@ -1,4 +1,4 @@
-"""The program: every box built once, started in one order, stopped in the other."""
+"""The program: every box built once, started in one order, stopped in the other; and what of it a reload changes."""
 
 from __future__ import annotations
 
@@ -8,56 +8,83 @@ import hashlib
 import re
 import socket
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
-from aiohttp import web
 
 from proxy.admin.health import Health, Ticker
 from proxy.admin.listener import OpsListener
-from proxy.edge.listener import bind
-from proxy.evidence.embedded import EmbeddedStore, EmbeddedStoreError
+from proxy.admin.ring import Ring, Totals
+from proxy.core.exchange import Exchange
+from proxy.edge.deadlines import Deadlines
+from proxy.edge.listener import Listener
 from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import RedisStore
-from proxy.observe.log import ExchangeLog, configure
-from proxy.observe.metrics import Metrics
+from proxy.observe.log import ExchangeLog
 from proxy.observe.sink import Sink
 from proxy.settings import Settings
 from proxy.tasks import Tasks
-from proxy.wire import ops, state
+from proxy.wire import ops, sockets, state
 from proxy.wire import store as stores
+from proxy.wire.answering import Answers
 from proxy.wire.data_plane import DataPlane
+from proxy.wire.present import Present, TokenSide
 from proxy.wire.probe import probe, target_of
-from proxy.wire.state import StartFault
-from proxy.wire.token_sources import composed, fresh_of, policy_of, sources_of
-from proxy.wire.witnessing import Evidence, RememberedTokens
+from proxy.wire.reloads import Reloads, require_live
+from proxy.wire.store import OwnStore
+from proxy.wire.token_sources import policy_of
+from proxy.wire.witnessing import Evidence, expected_of
 
 FLUSH_SECONDS: Final = 5.0
 """At the end, for the store to take what is left; what it does not take stays in the spool for the next start."""
 
+LEAVE_SECONDS: Final = 600.0
+"""For requests on a road that was left behind, the longest listen.drain_seconds; then its sources are closed all the same."""
+
+LEAVE_POLL: Final = 0.1
+
 _log = structlog.get_logger("program")
 
 
-class Program:
-    """One process of the proxy. `start` raises StartFault with one line that names the setting at fault."""
+class Place(NamedTuple):
+    """Where a process stands: sockets that were handed to it, and its number among the workers (0: it is alone).
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._tasks = Tasks(_report)
-        self._edge_tasks = Tasks(_report)
-        self._embedded: EmbeddedStore | None = None
+    A worker has neither an ops listener nor a store of its own: those are its supervisor's, whose store is `store_url`."""
+
+    listen: socket.socket | None = None
+    ops: socket.socket | None = None
+    worker: int = 0
+    store_url: str = ""
+
+
+class Program:
+    """One process of the proxy. `start` and `prepare` raise StartFault with one line that names the setting at fault."""
+
+    def __init__(self, settings: Settings, place: Place | None = None) -> None:
+        self.settings = settings
+        self.present = Present()
+        self.metrics = ops.metrics_of(settings)
+        self.reloads = Reloads(self.metrics.saw_reload)
+        self.ticker = Ticker()
+        self.health: Health
+        self.data_address = ("", 0)
+        self.ops_address = ("", 0)
+        self.socket: socket.socket | None = None
+        self.ops_socket: socket.socket | None = None
+        self._place = place or Place()
+        self._tasks = Tasks(report)
+        self._edge_tasks = Tasks(report)
+        self._deadlines = Deadlines()
+        self._own_store: OwnStore | None = None
         self._store: RedisStore | None = None
         self._readers_store: RedisStore | None = None
         self._sink: Sink | None = None
-        self._socket: socket.socket | None = None
         self._ops: OpsListener | None = None
-        self._health: Health | None = None
-        self._plane: DataPlane | None = None
+        self._answers: Answers | None = None
         self._evidence: Evidence | None = None
-        self.data_address = ("", 0)
-        self.ops_address = ("", 0)
+        self._next: tuple[Settings, TokenSide, DataPlane] | None = None
 
     async def start(self) -> None:
         """Start everything; the data plane accepts last. What had been started is stopped again when something fails."""
@@ -68,112 +95,162 @@ class Program:
             raise
 
     async def _start(self) -> None:
-        settings = self._settings
+        settings, place = self.settings, self._place
         directory = state.prepare(settings)
-        fingerprinter = state.fingerprinter(settings, directory)
-        sink = self._sink = self._open_log()
-        sock = self._socket = self._bind()
-        host, port = sock.getsockname()[:2]
-        self.data_address = (host, port)
-        try:
-            self._embedded = await stores.start_embedded(settings, directory)
-        except EmbeddedStoreError as error:
-            raise StartFault(f"store: {error}") from None
-        url = self._embedded.url if self._embedded is not None else stores.url_of(settings)
-        metrics = ops.metrics_of(settings)
-        store = self._store = stores.open_store(settings, url or "", metrics.saw_store)
-        instance = _instance(settings, directory)
-        sources = sources_of(settings, fingerprinter, self._tasks, lambda text: _log.warning("token_file", detail=text))
-        source = composed(sources, settings, self._tasks)
+        self._fingerprinter = state.fingerprinter(settings, directory)
+        sink = self._sink = sockets.open_log(settings, warn=not place.worker)
+        sock = self.socket = sockets.listening(settings, place.listen)
+        self.data_address = sockets.address_of(sock)
+        url = place.store_url or await self._have_store(directory)
+        store = self._store = stores.open_store(settings, url, self.metrics.saw_store)
+        self.instance = instance_of(settings, directory, place.worker)
+        self._target = target_of(self._fingerprinter)
         exchange_log = ExchangeLog(sink)
-        sinks = [metrics.saw, exchange_log.write] if settings.log.exchanges else [metrics.saw]
-        target = target_of(fingerprinter)
-        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound here, reached
+        sinks: list[Callable[[Exchange], None]] = [self.metrics.saw]
+        if settings.log.exchanges:
+            sinks.append(exchange_log.write)
+        reachable, port = sockets.reachable(self.data_address)
         evidence = self._evidence = Evidence(
-            settings, directory, instance, store, source, sinks, lambda: probe(reachable, port, target)
+            settings, directory, self.instance, store, self.present, sinks, lambda: probe(reachable, port, self._target)
         )
-        fresh = fresh_of(settings, source, self._tasks, evidence.clerk.changed)
-        tokens = RememberedTokens(fresh, evidence.clerk, metrics.saw_lookup)
-        plane = self._plane = DataPlane(
-            settings, instance, policy_of(settings), fingerprinter, tokens, evidence.clerk, self._edge_tasks, _report, target,
-            evidence.oauth,
-        )  # fmt: skip
-        ticker = Ticker()
-        health = self._health = Health(ticker, ops.parts(plane, evidence, fresh))
-        ops.watch(metrics, plane, evidence, fresh, ticker, sink)
-        metrics.watch("clock_offset_seconds", lambda: dict(tokens.offsets))
-        self._keep_running(ticker, exchange_log, plane, (fresh, *sources))
+        side = self.present.side = self._token_side(settings)
+        plane = self.present.plane = self._data_plane(settings, side)
+        listener = self.present.listener = Listener(
+            plane.options, plane.handler, self._deadlines, self._edge_tasks, plane.peers
+        )
+        self.health = Health(self.ticker, ops.parts(self.present, evidence, self.reloads))
+        ops.watch(self.metrics, self.present, evidence, self.ticker, sink)
+        self.metrics.watch("config_reload_timestamp_seconds", lambda: self.reloads.applied_at)
+        side.start()
+        for name, run in (("ticker", self.ticker.run), ("log", exchange_log.run), ("deadlines", self._deadlines.run)):
+            _ = self._tasks.keep(run, name)
         evidence.start(self._tasks)
-        ring = ops.ring_of(plane, evidence, ticker)
-        _ = self._tasks.keep(ring.run, "last two hours")
-        self._readers_store = stores.open_store(settings, url or "")
-        reader = EvidenceReader(self._readers_store, directory / "spool")
-        await self._start_ops(health, metrics, ops.routes_of(settings, health, ring, reader, source))
-        await plane.listener.start(sock)
+        if not place.worker:
+            await self._start_ops(url, directory)
+        await listener.start(sock)
         _calm_collector()
-        _log.info("started", listen=f"{host}:{port}", ops=f"{self.ops_address[0]}:{self.ops_address[1]}", instance=instance)
+        places = {"listen": sockets.text_of(self.data_address), "ops": sockets.text_of(self.ops_address)}
+        _log.info("started", **places if not place.worker else {"worker": place.worker}, instance=self.instance)
 
-    def _keep_running(self, ticker: Ticker, exchange_log: ExchangeLog, plane: DataPlane, boxes: Sequence[object]) -> None:
-        tasks = self._tasks
-        _ = tasks.keep(ticker.run, "ticker")
-        _ = tasks.keep(exchange_log.run, "log")
-        _ = tasks.keep(plane.deadlines.run, "deadlines")
-        for box in boxes:
-            if (run := getattr(box, "run", None)) is not None:
-                _ = tasks.keep(run, type(box).__name__)
-        if self._embedded is not None:
-            _ = tasks.keep(self._mind_store, "embedded store")
+    async def _have_store(self, directory: Path) -> str:
+        own = self._own_store = OwnStore(self.settings, directory)
+        await own.start(succeeds=self._place.listen is not None)
+        _ = self._tasks.keep(own.mind, "embedded store")
+        return own.url
 
-    async def _start_ops(self, health: Health, metrics: Metrics, routes: Iterable[web.AbstractRouteDef]) -> None:
-        listener = self._ops = ops.ops_listener(self._settings, health, metrics, routes)
-        o = self._settings.ops
+    async def _start_ops(self, url: str, directory: Path) -> None:
+        ring = Ring(self.totals)
+        _ = self._tasks.keep(ring.run, "last two hours")
+        self._readers_store = stores.open_store(self.settings, url)
+        reader = EvidenceReader(self._readers_store, directory / "spool")
+        self._answers = Answers(reader, self.present, self.settings)
+        routes = ops.routes_of(self._answers, self.health, ring)
+        listener = ops.ops_listener(self.settings, self.health, self.metrics.render, routes)
+        sock = self.ops_socket = sockets.ops_listening(self.settings, self._place.ops)
+        self._ops = listener
+        await listener.start(sock)
+        self.ops_address = (self.settings.ops.host, listener.port)
+
+    def _token_side(self, settings: Settings) -> TokenSide:
+        assert self._evidence is not None  # noqa: S101 - built before
+        return TokenSide(settings, self._fingerprinter, self._evidence.clerk, self.metrics, report)
+
+    def _data_plane(self, settings: Settings, side: TokenSide) -> DataPlane:
+        assert self._evidence is not None  # noqa: S101 - built before
+        clerk, ledger = self._evidence.clerk, self._evidence.oauth
+        return DataPlane(
+            settings, self.instance, policy_of(settings), self._fingerprinter, side.tokens, clerk, self._deadlines, report,
+            self._target, ledger,
+        )  # fmt: skip
+
+    def totals(self) -> Totals:
+        """What happened so far, for the pages."""
+        assert self._evidence is not None  # noqa: S101 - asked once it runs
+        return ops.totals(self.present, self._evidence, self.ticker)
+
+    # --- other settings, while it runs --------------------------------------------------------------------------------
+
+    async def prepare(self, settings: Settings) -> None:
+        """Build what these settings change beside what is in force, and see whether it works. `commit` or `discard` it."""
+        require_live(self.settings, settings)
+        before = self.present.side
+        same = (settings.source, settings.fresh) == (self.settings.source, self.settings.fresh)
+        side = before if same else self._token_side(settings)
         try:
-            await listener.start()
-        except OSError as error:
-            raise StartFault(f"ops.port {o.port} on ops.host {o.host}: {error.strerror}. Free it or choose another.") from None
-        self.ops_address = (o.host, listener.port)
+            plane = self._data_plane(settings, side)
+            if not same:
+                side.start()
+                await side.sources.check()
+                await side.fresh.take_over(before.fresh)
+        except BaseException:
+            if not same:
+                await side.sources.close()
+            raise
+        self._next = (settings, side, plane)
 
-    def _open_log(self) -> Sink:
-        log = self._settings.log
+    async def discard(self) -> None:
+        """Leave everything as it is."""
+        if self._next is not None:
+            _, side, plane = self._next
+            self._next = None
+            plane.upstream.close()
+            if side is not self.present.side:
+                await side.sources.close()
+
+    def commit(self) -> None:
+        """From now on every request goes by what was prepared; what is under way ends by what was before."""
+        assert self._next is not None  # noqa: S101 - whoever commits has prepared
+        assert self._evidence is not None  # noqa: S101 - it runs
+        self.settings, side, plane = self._next
+        self._next = None
+        old_side, old_plane = self.present.side, self.present.plane
+        self.present.side, self.present.plane = side, plane
+        self.present.listener.switch(plane.options, plane.handler, plane.peers)
+        self._evidence.silence.expect(expected_of(self.settings))
+        if self._answers is not None:
+            self._answers.settings = self.settings
+        if self._ops is not None and self.settings.ops.token is not None:
+            self._ops.use(self.settings.ops.token.get_secret_value())
+        _ = self._tasks.start(self._leave(old_plane, None if old_side is side else old_side), "leaving old settings")
+        self.reloads.apply()
+
+    async def _leave(self, plane: DataPlane, side: TokenSide | None) -> None:
+        """Let what is under way on the old road end, then close what it stood on."""
+        self.present.leaving.add(plane)
         try:
-            sink = Sink(log.destination)
-        except OSError as error:
-            raise StartFault(f"log.destination {log.destination}: {error.strerror}.") from None
-        configure(sink, log.level)
-        for warning in self._settings.warnings:
-            _log.warning("settings", key=warning.key, detail=warning.message, fix=warning.fix)
-        return sink
+            deadline = asyncio.get_running_loop().time() + LEAVE_SECONDS
+            while plane.handler.inflight and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(LEAVE_POLL)
+        finally:
+            self.present.leaving.discard(plane)
+            plane.upstream.close()
+            if side is not None:
+                await side.sources.close()
 
-    def _bind(self) -> socket.socket:
-        listen = self._settings.listen
-        try:
-            return bind(listen.host, listen.port)
-        except OSError as error:
-            raise StartFault(
-                f"listen.port {listen.port} on listen.host {listen.host}: {error.strerror}. Free it or choose another."
-            ) from None
+    def reopen_log(self) -> None:
+        """The log's file was rotated away: open it anew by its name."""
+        if self._sink is not None:
+            self._sink.reopen()
 
-    async def _mind_store(self) -> None:
-        """Start the embedded store again whenever it dies; meanwhile incidents wait in the spool."""
-        embedded = self._embedded
-        while embedded is not None:
-            code = await embedded.wait_dead()
-            _log.error("embedded_store_died", code=code)
-            await embedded.restart()
+    # --- the end --------------------------------------------------------------------------------------------------------
 
     async def serve_until(self, stop: asyncio.Event) -> None:
         """Serve until told to stop."""
         await stop.wait()
 
-    async def stop(self) -> None:
-        """Not ready any more, then drain, then flush, then close: nothing in flight is cut within drain_seconds."""
-        if self._health is not None:
-            self._health.draining = True
-        if self._plane is not None:
-            cut = await self._plane.listener.drain(self._settings.listen.drain_seconds)
+    async def stop(self, *, succeeded: bool = False) -> None:
+        """Not ready any more, then drain, then flush, then close: nothing in flight is cut within drain_seconds. A process
+        that is `succeeded` by another leaves the ops listener to it first, and is never seen as not ready."""
+        if succeeded and self._ops is not None:
+            await self._ops.stop()
+            self._ops = None
+        elif self._evidence is not None:
+            self.health.draining = True
+        if hasattr(self.present, "listener"):
+            cut = await self.present.listener.drain(self.settings.listen.drain_seconds)
             if cut:
                 _log.warning("drain_incomplete", connections=cut)
-            self._plane.upstream.close()
+            self.present.plane.upstream.close()
         await self._edge_tasks.close()
         if self._evidence is not None and not await self._evidence.flush(FLUSH_SECONDS):
             _log.warning("spool_not_empty", detail="the store did not take everything; the next start ships the rest")
@@ -183,15 +260,18 @@ class Program:
         await self._tasks.close()
         if self._ops is not None:
             await self._ops.stop()
+        if hasattr(self.present, "side"):
+            await self.present.side.sources.close()
         if self._evidence is not None:
             self._evidence.spool.close()
         for store in (self._store, self._readers_store):
             if store is not None:
                 await store.close()
-        if self._embedded is not None:
-            await self._embedded.stop()
-        if self._socket is not None:
-            self._socket.close()
+        if self._own_store is not None:
+            await self._own_store.stop()
+        for sock in (self.socket, self.ops_socket):
+            if sock is not None:
+                sock.close()
         if self._sink is not None:
             _log.info("stopped")
             self._sink.close()
@@ -205,15 +285,16 @@ def _calm_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def _report(name: str, error: BaseException) -> None:
+def report(name: str, error: BaseException) -> None:
     """What broke inside, with its trace but without any value: frames' locals and messages may hold secrets."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     _log.error("failed", part=name, error=type(error).__name__, trace=[f"{f.filename}:{f.lineno} {f.name}" for f in frames])
 
 
-def _instance(settings: Settings, directory: Path) -> str:
-    """A name that stays the same across restarts, and differs between deployments on one host."""
+def instance_of(settings: Settings, directory: Path, worker: int = 0) -> str:
+    """A name that stays the same across restarts, and differs between deployments on one host, and between workers."""
+    mark = f"-{worker}" if worker else ""
     if settings.instance:
-        return settings.instance
+        return settings.instance + mark
     place = hashlib.sha256(str(directory).encode()).hexdigest()[:4]
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", f"{socket.gethostname()[:50]}-{place}")
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", f"{socket.gethostname()[:50]}-{place}{mark}")

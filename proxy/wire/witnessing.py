@@ -47,6 +47,11 @@ def keep_of(settings: Settings) -> Keep:
     return Keep(incident_days=s.retention_days, incidents_per_tag=s.incident_cap)
 
 
+def expected_of(settings: Settings) -> dict[str, Expected]:
+    """What the settings say of each tenant's habit."""
+    return {name: Expected(tenant.expected_every, tenant.client) for name, tenant in settings.tenants.items()}
+
+
 class Evidence:
     """The boxes that bear witness."""
 
@@ -65,7 +70,11 @@ class Evidence:
         process = f"{instance}.{secrets.token_hex(4)}"
         try:
             self.spool = Spool(
-                state / "spool", settings.spool.segment_bytes, settings.spool.total_bytes, instance, fsync=settings.spool.fsync
+                state / "spool",
+                settings.spool.segment_bytes,
+                settings.spool.total_bytes // settings.workers,
+                instance,
+                fsync=settings.spool.fsync,
             )
         except SpoolError as error:
             raise StartFault(f"state_dir: {error}") from None
@@ -83,8 +92,7 @@ class Evidence:
         self.oauth = OauthLedger(
             store, _look(source), lambda name: self.history.tenant_of(name) or "", structlog.get_logger("oauth").warning, keep
         )
-        expected = {name: Expected(tenant.expected_every, tenant.client) for name, tenant in settings.tenants.items()}
-        self.silence = Watch(store, _went_silent, expected, keep)
+        self.silence = Watch(store, _went_silent, expected_of(settings), keep)
         self.clerk = Clerk(
             self.witness,
             self.folder,

@@ -1,0 +1,124 @@
+"""What is in force now: token sources with their memory, and the road. Both may be changed while the proxy runs.
+
+Who lives as long as the process (evidence, metrics, pages) holds a `Present` and so always asks those in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from proxy.core.credential import Fingerprinter, Secret
+from proxy.core.token import Known, Reading, Surroundings, TokenSource, TokenState, Unavailable
+from proxy.edge.listener import Listener
+from proxy.evidence.clerk import Clerk
+from proxy.observe.metrics import Metrics
+from proxy.settings import Settings
+from proxy.tasks import Report, Tasks
+from proxy.wire.data_plane import DataPlane
+from proxy.wire.state import StartFault
+from proxy.wire.token_sources import composed, fresh_of, sources_of
+from proxy.wire.witnessing import RememberedTokens
+
+CHECK_SECONDS: Final = 5.0
+"""For a source that is to take another's place to answer its first question; a database on the network needs milliseconds."""
+
+_log = structlog.get_logger("sources")
+
+
+class Sources:
+    """Every configured source, alone; with an end of its own."""
+
+    def __init__(self, settings: Settings, fingerprinter: Fingerprinter, report: Report) -> None:
+        self._tasks = Tasks(report)
+        self._all = sources_of(settings, fingerprinter, self._tasks, lambda text: _log.warning("token_file", detail=text))
+        self.whole = composed(self._all, settings, self._tasks)
+        self._fingerprinter = fingerprinter
+
+    @property
+    def tasks(self) -> Tasks:
+        """Where their look-ups run."""
+        return self._tasks
+
+    def start(self) -> None:
+        """Start what the sources themselves have to do: to look at files, to fetch keys."""
+        for source in self._all:
+            if (run := getattr(source, "run", None)) is not None:
+                _ = self._tasks.keep(run, type(source).__name__)
+
+    async def check(self) -> None:
+        """Ask each for a token that nobody has. StartFault when one does not answer."""
+        raw = os.urandom(24).hex().encode()
+        for source in self._all:
+            try:
+                async with asyncio.timeout(CHECK_SECONDS):
+                    reading = await source.second_look(Secret(raw, self._fingerprinter.of(raw)))
+            except TimeoutError:
+                raise StartFault(f"source {source.name}: does not answer within {CHECK_SECONDS:g} s") from None
+            if isinstance(reading.state, Unavailable):
+                raise StartFault(f"source {source.name}: {reading.state.why}. {reading.state.detail}".strip())
+
+    async def close(self) -> None:
+        """End every task and connection of theirs."""
+        await self._tasks.close()
+        for source in self._all:
+            if (close := getattr(source, "close", None)) is not None:
+                await close()
+
+
+class TokenSide:
+    """The sources, what memory has of them, and what of it is remembered."""
+
+    def __init__(
+        self, settings: Settings, fingerprinter: Fingerprinter, clerk: Clerk, metrics: Metrics, report: Report
+    ) -> None:
+        self.sources = Sources(settings, fingerprinter, report)
+        self.fresh = fresh_of(settings, self.sources.whole, self.sources.tasks, clerk.changed)
+        self.tokens = RememberedTokens(self.fresh, clerk, metrics.saw_lookup)
+
+    def start(self) -> None:
+        """Keep the tokens in use fresh."""
+        self.sources.start()
+        _ = self.sources.tasks.keep(self.fresh.run, type(self.fresh).__name__)
+
+
+class Present:
+    """See the module. Also the TokenSource over the sources in force."""
+
+    name = "present"
+
+    def __init__(self) -> None:
+        self.side: TokenSide
+        self.plane: DataPlane
+        self.listener: Listener
+        self.leaving: set[DataPlane] = set()
+
+    @property
+    def source(self) -> TokenSource:
+        """The sources in force."""
+        return self.side.sources.whole
+
+    @property
+    def inflight(self) -> int:
+        """Requests on the road in force, and on those that are left behind."""
+        return self.plane.handler.inflight + sum(plane.handler.inflight for plane in self.leaving)
+
+    async def read(self, secret: Secret) -> Reading:
+        """See TokenSource."""
+        return await self.source.read(secret)
+
+    async def second_look(self, secret: Secret) -> Reading:
+        """See TokenSource."""
+        return await self.source.second_look(secret)
+
+    async def reread(self, known: Sequence[Known]) -> Mapping[int | str, Reading]:
+        """See TokenSource."""
+        return await self.source.reread(known)
+
+    async def surroundings(self, secret: Secret, state: TokenState) -> Surroundings:
+        """See TokenSource."""
+        return await self.source.surroundings(secret, state)
