@@ -15,7 +15,7 @@ import msgspec
 from proxy.core.diagnosis.cause import Cause, Confidence, Diagnosis
 from proxy.core.diagnosis.clients import client_of
 from proxy.core.diagnosis.evidence import Evidence
-from proxy.core.diagnosis.oauth import is_oauth, refused_call
+from proxy.core.diagnosis.oauth import exchange_lines, is_oauth, refused_call
 from proxy.core.diagnosis.scene import Scene, ended, set_scene
 from proxy.core.diagnosis.superseded import replacements
 from proxy.core.diagnosis.words import ago, listed, span, utc
@@ -69,7 +69,7 @@ def explain(evidence: Evidence, diagnosis: Diagnosis, now: float) -> Explanation
         Section("When it last worked", tuple(_worked(scene, now))),
         Section("What changed since", tuple(_changes(scene, now))),
         Section("Read again afterwards", tuple(_later(scene))),
-        Section("OAuth calls of this token", story(evidence.oauth, _access(scene))),
+        Section("OAuth calls of this token", (*story(evidence.oauth, _access(scene)), *_beside(scene))),
         Section("Set-up", tuple(_setup(scene))),
         Section("Cause", tuple(_cause(diagnosis))),
     )
@@ -301,10 +301,19 @@ def _access(scene: Scene) -> str:
     return (call.presented or call.refresh_presented) if call is not None else scene.fingerprint
 
 
+def _beside(scene: Scene) -> tuple[str, ...]:
+    """The refused exchange of a code, unless it is what this is about."""
+    return () if is_oauth(scene) else exchange_lines(scene)
+
+
 def _setup(scene: Scene) -> Iterable[str]:
-    name = _access(scene)
-    found = setup_of(scene.last_row or scene.before, scene.evidence.oauth, name, grant_exists=scene.evidence.grant_exists)
-    if name and found.setup is not Setup.UNKNOWN:
+    name, grants = _access(scene), scene.evidence.grant_exists
+    call = refused_call(scene)
+    if name:
+        found = setup_of(scene.last_row or scene.before, scene.evidence.oauth, name, grant_exists=grants)
+    else:
+        found = setup_of(None, () if call is None else (call,))
+    if found.setup is not Setup.UNKNOWN:
         yield f"{str(found.setup).capitalize()}."
         yield from found.evidence
 

@@ -59,7 +59,11 @@ class OauthEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `refresh_presented` and `refresh_created` name refresh tokens, `exchange` is the id of the request, `application` the name
     of the application by the row. `unread` says why a body was not read (too_large, encoding), `lint` what is wrong with the
-    answer. `exchanged_at`: when the refresh token presented had been exchanged for a new one before, by the memory of then.
+    answer. `exchanged_at`: when the refresh token or code presented had been exchanged before, by the memory of then.
+
+    `code` names the authorization code that was presented, or issued by authorize, `redirect` the redirect_uri, by fingerprint.
+    Of a code whose issue passed through here `code_issued_at` tells when that was, `redirect_differs` whether for another
+    redirect_uri.
     """
 
     at: float
@@ -81,3 +85,7 @@ class OauthEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     unread: str = ""
     lint: tuple[str, ...] = ()
     exchanged_at: float | None = None
+    code: str = ""
+    redirect: str = ""
+    code_issued_at: float | None = None
+    redirect_differs: bool | None = None

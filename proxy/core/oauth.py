@@ -85,8 +85,8 @@ class Copy(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What was asked. `token` is what is to be revoked or looked up, `secrets` are all secrets in the request. `unread` says
-    why the body was not read: too_large, incomplete, encoding, empty otherwise."""
+    """What was asked. `token` is what is to be revoked or looked up, `secrets` are all secrets in the request, `redirect` is
+    redirect_uri by fingerprint. `unread` says why the body was not read: too_large, incomplete, encoding, empty otherwise."""
 
     endpoint: str
     grant_type: str = ""
@@ -95,6 +95,8 @@ class Call(msgspec.Struct, frozen=True):
     token: Secret | None = None
     secrets: tuple[Secret, ...] = ()
     unread: str = ""
+    code: Secret | None = None
+    redirect: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -109,6 +111,7 @@ class Answer(msgspec.Struct, frozen=True):
     token_type: str = ""
     no_store: bool = False
     unread: str = ""
+    code: Secret | None = None
 
     @property
     def granted(self) -> bool:
@@ -135,6 +138,7 @@ def read_call(endpoint: str, target: bytes, fields: Fields, body: Copy, name: Na
     secrets = [*found.values(), _secret(password, name), *_bearers(fields, name)]
     known = tuple(secret for secret in secrets if secret is not None)
     grant = given.get("grant_type", b"").decode("latin-1")
+    redirect = given.get("redirect_uri", b"")
     return Call(
         endpoint,
         _GRANTS.get(grant, OTHER) if grant else "",
@@ -143,11 +147,13 @@ def read_call(endpoint: str, target: bytes, fields: Fields, body: Copy, name: Na
         found["token"],
         known,
         unread,
+        found["code"],
+        name(redirect) if redirect else "",
     )
 
 
 def read_answer(status: int, fields: Fields, body: Copy, name: Name) -> Answer:
-    """Read an answer. Of an error in a redirect (RFC 6749 section 4.1.2.1) the code is read from its target."""
+    """Read an answer. The code of a redirect, or of its error, is in its target (RFC 6749 sections 4.1.2 and 4.1.2.1)."""
     octets, unread = _decoded(fields, body)
     members = _members(octets)
     redirect = _query(value_of(fields, b"location").partition(b"?")[2].partition(b"#")[0]) if 300 <= status < 400 else {}
@@ -164,6 +170,7 @@ def read_answer(status: int, fields: Fields, body: Copy, name: Name) -> Answer:
         _text(members.get("token_type"))[:32].lower(),
         any(b"no-store" in value.lower() for value in values_of(fields, b"cache-control")),
         unread,
+        _secret(redirect.get("code", b""), name),
     )
 
 
@@ -199,6 +206,7 @@ def event_of(
     issued with, or nothing. `at` in epoch seconds."""
     refresh = call.refresh.fingerprint if call.refresh is not None and call.grant_type == "refresh_token" else ""
     presented = owner_of(refresh) if refresh else ""
+    code = answer.code if call.endpoint == "authorize" else call.code if call.grant_type == "authorization_code" else None
     if call.token is not None and call.endpoint in ("revoke", "introspect"):
         presented = owner_of(call.token.fingerprint) or call.token.fingerprint
     return OauthEvent(
@@ -218,6 +226,8 @@ def event_of(
         refresh_created=answer.refresh.fingerprint if answer.granted and answer.refresh is not None else "",
         unread=call.unread or answer.unread,
         lint=lint(call, answer),
+        code=code.fingerprint if code is not None else "",
+        redirect=call.redirect,
     )
 
 

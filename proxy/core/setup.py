@@ -62,7 +62,9 @@ def _code_lines(row: Known | None, calls: Sequence[OauthEvent], *, grant_exists:
     for grant in _CODE:
         found = [e for e in by_code if e.grant_type == grant]
         if found:
-            yield f"{len(found)} calls of the token endpoint with grant_type {grant}, the last at {utc(found[-1].at)}."
+            many = f"{len(found)} calls" if len(found) > 1 else "One call"
+            last = ", the last at" if len(found) > 1 else " at"
+            yield f"{many} of the token endpoint with grant_type {grant}{last} {utc(found[-1].at)}."
     if row is not None and row.refreshable:
         yield "A refresh token was issued with it."
     if grant_exists:
@@ -87,6 +89,22 @@ def _stop_lines(row: Known | None, born: OauthEvent | None) -> Iterable[str]:
     at = _stops_at(row, born)
     if at is not None:
         yield f"No refresh token was issued: the client stops at {utc(at)}."
+
+
+def exchanged(call: OauthEvent) -> str:
+    """One sentence on a refused call of the token endpoint."""
+    what = "The exchange of the authorization code" if call.grant_type == "authorization_code" else "A token"
+    by = "" if call.grant_type == "authorization_code" else f" by {call.grant_type or 'an unnamed grant'}"
+    return f"{what}{by} was refused at {utc(call.at)} to {_who(call)} ({call.error or f'status {call.status}'})."
+
+
+def refused_exchanges(events: Iterable[OauthEvent]) -> tuple[str, ...]:
+    """That the last exchange of a code was refused and no token was issued since; nothing where it was not so."""
+    calls = sorted((e for e in events if e.endpoint == "token"), key=lambda e: (e.at, repr(e)))
+    last = next((e for e in reversed(calls) if e.grant_type == "authorization_code" or e.created), None)
+    if last is None or last.created or not 400 <= last.status < 500:
+        return ()
+    return (exchanged(last), "No token was issued to this tenant since, as far as calls passed through here.")
 
 
 def story(events: Iterable[OauthEvent], fingerprint: str) -> tuple[str, ...]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import time
 from typing import Final, Protocol
 
-import msgspec
-
 from proxy.core.credential import Fingerprinter, Secret
 from proxy.core.exchange import AnsweredBy
 from proxy.core.headers import answer_fields
@@ -35,11 +33,8 @@ class Ledger(Protocol):
     def owner_of(self, refresh: str) -> str:
         """The access token that a refresh token was issued with, both by fingerprint; nothing where that is not known."""
 
-    def tenant_of(self, event: OauthEvent) -> str:
-        """Whose call it is, or nothing."""
-
-    def exchanged_at(self, refresh: str) -> float | None:
-        """When a refresh token was exchanged for a new one, where memory has it (epoch seconds)."""
+    def recalled(self, event: OauthEvent) -> OauthEvent:
+        """The call with what memory has of it: whose it is, and what became of the refresh token or code before."""
 
     def saw(self, event: OauthEvent, issued: Secret | None) -> None:
         """Take notice of a call that has ended, and of the token that it issued. Never waits."""
@@ -127,13 +122,11 @@ class OauthFront:
         asked = Copy() if flow is None else flow.copy
         call = read_call(passage.operation.resource, request.target, request.fields, asked, self._name)
         answer = read_answer(sending.answer.status, sending.answer.fields, body, self._name)
-        issued = tuple(secret for secret in (answer.created, answer.refresh) if secret is not None)
+        issued = tuple(secret for secret in (answer.created, answer.refresh, answer.code) if secret is not None)
         passage.hidden = (*call.secrets, *issued)
         agent = passage.exchange("").user_agent
         event = event_of(call, answer, passage.at, passage.id, agent, self._ledger.owner_of)
-        event = passage.oauth = msgspec.structs.replace(
-            event, tenant=self._ledger.tenant_of(event), exchanged_at=self._ledger.exchanged_at(event.refresh_presented)
-        )
+        event = passage.oauth = self._ledger.recalled(event)
         self._ledger.saw(event, answer.created if answer.granted else None)
         return call, answer, event
 

@@ -29,6 +29,7 @@ from proxy.core.diagnosis.evidence import (
 from proxy.core.history import TokenHistory
 from proxy.core.incident import Incident, Note
 from proxy.core.memory import FirstUse
+from proxy.core.setup import refused_exchanges
 from proxy.core.token import Known, Reading, Sibling
 from proxy.evidence import keys
 from proxy.evidence.backends import joined
@@ -119,6 +120,7 @@ async def silence(
     asked = Absence(start, end, answer.arrived.requests, answer.others.requests, reported_at, answer.unattributed.requests)
     cover = Coverage(answer.coverage.share, tuple((gap.start, gap.end) for gap in answer.coverage.gaps))
     calls = tuple(await reader.oauth_of_tenant(tenant, start - CALLS_BEFORE, end))
+    answer = msgspec.structs.replace(answer, sentences=(*answer.sentences, *refused_exchanges(calls)))
     return Silence(answer, Evidence(activity=activity, coverage=cover, absence=asked, oauth=calls))
 
 

@@ -14,7 +14,7 @@ import itertools
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -34,7 +34,8 @@ LOOKS_PER_FLUSH: Final = 50
 LINKS_LIMIT: Final = 100_000
 """Refresh tokens remembered with their access token: about 0.3 KB each, 30 MB; the least recently seen goes first."""
 EXCHANGED_LIMIT: Final = 20_000
-"""Refresh tokens remembered as exchanged, about 0.2 KB each: the store has them within a second."""
+"""Refresh tokens and codes remembered as exchanged, about 0.2 KB each, for the store has the former within a second; and codes
+remembered as issued, about 0.5 KB each: they live for minutes."""
 CLIENTS_LIMIT: Final = 10_000
 """Clients remembered with their tenant, about 0.2 KB each."""
 FLUSH_EVERY: Final = 1.0
@@ -51,6 +52,9 @@ PER_TENANT: Final = 2_000
 """Calls kept per tenant, about 1 MB at most."""
 SEVERAL: Final = "*"
 """Stands for the tenant of a client that acts for several."""
+
+
+T = TypeVar("T")
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -89,6 +93,7 @@ class OauthLedger:
         self._links: OrderedDict[str, Link] = OrderedDict()
         self._clients: OrderedDict[str, str] = OrderedDict()
         self._exchanged: OrderedDict[str, float] = OrderedDict()
+        self._codes: OrderedDict[str, OauthEvent] = OrderedDict()
         self._to_look: deque[tuple[OauthEvent, Secret]] = deque()
         self._waiting: deque[OauthEvent] = deque()
         self._learned_up_to: float | None = None
@@ -113,9 +118,16 @@ class OauthLedger:
         by_client = self._clients.get(event.client, "") if event.client else ""
         return known or ("" if by_client == SEVERAL else by_client)
 
-    def exchanged_at(self, refresh: str) -> float | None:
-        """When a refresh token was exchanged for a new one, where memory has it."""
-        return self._exchanged.get(refresh)
+    def recalled(self, event: OauthEvent) -> OauthEvent:
+        """The call with what memory has of it: whose it is, and what became of the refresh token or code before."""
+        issued = self._codes.get(event.code) if event.endpoint == "token" else None
+        return msgspec.structs.replace(
+            event,
+            tenant=self.tenant_of(event),
+            exchanged_at=self._exchanged.get(event.refresh_presented or event.code),
+            code_issued_at=issued.at if issued is not None else None,
+            redirect_differs=issued.redirect != event.redirect if issued is not None and issued.redirect else None,
+        )
 
     def saw(self, event: OauthEvent, issued: Secret | None) -> None:
         """Take notice of a call. Memory only."""
@@ -123,10 +135,10 @@ class OauthLedger:
         self._found(event, event.lint)
         if event.refresh_created and event.created:
             self._link(event.refresh_created, Link(event.created, event.tenant))
-        if event.refresh_presented and event.created:
-            self._exchanged[event.refresh_presented] = event.at
-            if len(self._exchanged) > EXCHANGED_LIMIT:
-                self._exchanged.popitem(last=False)
+        if event.endpoint == "authorize" and event.code:
+            _bounded(self._codes, event.code, event, EXCHANGED_LIMIT)
+        elif (used := event.refresh_presented or event.code) and event.created:
+            _bounded(self._exchanged, used, event.at, EXCHANGED_LIMIT)
         if issued is not None and len(self._to_look) < LOOKS_LIMIT:
             self._to_look.append((event, issued))
         else:
@@ -141,10 +153,7 @@ class OauthLedger:
             )  # fmt: skip
 
     def _link(self, refresh: str, link: Link) -> None:
-        self._links[refresh] = link
-        self._links.move_to_end(refresh)
-        if len(self._links) > LINKS_LIMIT:
-            self._links.popitem(last=False)
+        _bounded(self._links, refresh, link, LINKS_LIMIT)
 
     def _put(self, event: OauthEvent) -> None:
         if len(self._waiting) >= WAITING_LIMIT:
@@ -168,17 +177,21 @@ class OauthLedger:
         now = self._clock()
         if self._store is None or now < self._learn_at:
             return
-        if self._learned_up_to is None:
-            found: list[str] = list(reversed(await queries.members(self._store, keys.RECENT_LINKS, LEARN_LIMIT)))
-        else:
-            # clocks of instances differ, and a link is written up to some seconds after its time
-            since = self._learned_up_to - 60.0
-            found = await queries.between(self._store, keys.RECENT_LINKS, since, now + 60.0, LEARN_LIMIT)
-        for member in found:
+        for member in await self._news(self._store, keys.RECENT_LINKS, LEARN_LIMIT, now):
             refresh, access, tenant = ([*member.split(" ", 2), "", ""])[:3]
             if refresh not in self._links or tenant:
                 self._link(refresh, Link(access, tenant))
+        for member in await self._news(self._store, keys.OAUTH_CLIENTS, CLIENTS_LIMIT, now):
+            client, _, tenant = member.partition("\n")
+            self._acts_for(client, tenant)
         self._learned_up_to, self._learn_at = now, now + LEARN_EVERY
+
+    async def _news(self, store: RedisStore, key: str, limit: int, now: float) -> list[str]:
+        """The members of an index that came since the last look, oldest first; at the first look the newest."""
+        if self._learned_up_to is None:
+            return list(reversed(await queries.members(store, key, limit)))
+        # clocks of instances differ, and a member is written up to some seconds after its time
+        return await queries.between(store, key, self._learned_up_to - 60.0, now + 60.0, limit)
 
     async def flush(self) -> None:
         """Read the rows of new tokens and write what waits. StoreError: it waits on."""
@@ -213,10 +226,7 @@ class OauthLedger:
 
     def _acts_for(self, client: str, tenant: str) -> None:
         known = self._clients.get(client, tenant)
-        self._clients[client] = tenant if known == tenant else SEVERAL
-        self._clients.move_to_end(client)
-        if len(self._clients) > CLIENTS_LIMIT:
-            self._clients.popitem(last=False)
+        _bounded(self._clients, client, tenant if known == tenant else SEVERAL, CLIENTS_LIMIT)
 
     async def _linked(self, store: RedisStore, events: Sequence[OauthEvent]) -> list[OauthEvent]:
         """With the access token of a refresh token that another instance, or this one before its restart, has linked."""
@@ -247,7 +257,18 @@ class OauthLedger:
         commands += [writes.index(key, cap, ttl, members) for (key, cap), members in found.items()]
         if links:
             commands.append(writes.index(keys.RECENT_LINKS, LEARN_LIMIT, ttl, links))
+        clients = [(round(e.at * 1000), f"{e.client}\n{e.tenant}") for e in events if e.created and e.client and e.tenant]
+        if clients:
+            commands.append(writes.index(keys.OAUTH_CLIENTS, CLIENTS_LIMIT, ttl, clients))
         return commands
+
+
+def _bounded(memory: OrderedDict[str, T], key: str, value: T, limit: int) -> None:
+    """Put it in as the newest; beyond the limit the oldest goes."""
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > limit:
+        memory.popitem(last=False)
 
 
 def _disagrees(said: int | None, row: Known) -> bool:

@@ -14,7 +14,7 @@ from proxy.core.diagnosis.clients import client_of
 from proxy.core.diagnosis.evidence import Evidence
 from proxy.core.diagnosis.expired import CLOCK_SKEW, EXPIRED
 from proxy.core.diagnosis.gone import DELETED, UNKNOWN
-from proxy.core.diagnosis.oauth import FAILED, IMPOSSIBLE, is_oauth
+from proxy.core.diagnosis.oauth import FAILED, IMPOSSIBLE, REFUSED_TOKEN, is_oauth
 from proxy.core.diagnosis.presented import HEADER_MISSING, MANGLED, WRONG_KIND
 from proxy.core.diagnosis.revoked import NULL_REFRESH, REVOKED, ROTATED
 from proxy.core.diagnosis.rights import OWNER, SCOPE, TENANT
@@ -83,6 +83,8 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     ranked = (*strong, *(c for c in found if c.confidence is Confidence.POSSIBLE))
     if strong:
         return Diagnosis(ranked[0], ranked[1] if len(ranked) > 1 else None, ranked)
+    if is_oauth(scene) and (told := REFUSED_TOKEN.examine(scene)) is not None:
+        return Diagnosis(_cause(REFUSED_TOKEN, told, scene), ranked[0] if ranked else None, ranked)
     return Diagnosis(_undetermined(scene, ranked), ranked[0] if ranked else None, ranked)
 
 

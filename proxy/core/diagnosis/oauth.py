@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
@@ -10,8 +11,12 @@ from proxy.core.diagnosis.expired import expiry
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.words import span, utc
 from proxy.core.incident import Kind
+from proxy.core.setup import exchanged, refused_exchanges
 from proxy.core.token import Unknown
 from proxy.core.verdict import Reason
+
+CODE_LIFE: Final = 600.0
+"""Seconds: Doorkeeper's authorization_code_expires_in unless a vendor sets another; RFC 6749 section 4.1.2 asks for no more."""
 
 
 def is_oauth(scene: Scene) -> bool:
@@ -64,10 +69,12 @@ def examine_refresh_failed(scene: Scene) -> Found | None:
             *(("It presented the refresh token of this access token.",) if mine else ()),
             *((f"The access token expired at {utc(expiry(scene))}.",) if expiry(scene) is not None else ()),
             *(("No request of the tenant arrived after it.",) if arrived == 0 else ()),
+            *exchange_lines(scene),
         ),
         missing=() if mine else ("which token's refresh token was presented",),
         words={"refused": utc(refused.at), "error": error},
         times={"refused_at": refused.at, "expired_at": expiry(scene)},
+        findings=("exchange_refused",) if exchange_lines(scene) else (),
     )
 
 
@@ -79,8 +86,9 @@ def _healed(scene: Scene, refused: OauthEvent) -> bool:
     return any(e.created and e.tenant == refused.tenant and refused.at < e.at <= scene.at for e in scene.evidence.oauth)
 
 
+_BAD_CLIENT: Final = "The server did not accept the client's id or secret: was the secret changed?"
 _BEHIND: Final = {
-    "invalid_client": "The server did not accept the client's id or secret: was the secret changed?",
+    "invalid_client": _BAD_CLIENT,
     "invalid_grant": "The server no longer takes this refresh token: revoked, used up, or its row is gone.",
 }
 
@@ -109,10 +117,60 @@ def _refused_now(scene: Scene) -> Found | None:
     )
 
 
+def examine_refused_token(scene: Scene) -> Found | None:
+    """The token endpoint refused another grant than a refresh: above all the exchange of an authorization code.
+
+    The catalogue has no cause for it: a connection that could not be set up has not stopped."""
+    call = refused_call(scene)
+    if call is None or call.grant_type == "refresh_token":
+        return None
+    by_code = call.grant_type == "authorization_code"
+    error, told = call.error or f"status {call.status}", exchanged(call)
+    later = sorted(e.at for e in scene.evidence.oauth if e.created and e.at > call.at and e.client == call.client != "")
+    return Found(
+        Confidence.POSSIBLE,
+        f"{told[:-1]}; no cause of the catalogue is about that.",
+        evidence_for=(
+            f"POST /oauth/token, grant_type {call.grant_type or 'not named'}, at {utc(call.at)}: {call.status} {call.error}.",
+            *_reasons(call, by_code=by_code),
+        ),
+        evidence_against=(f"The same client was given a token at {utc(later[0])}.",) if later else (),
+        words={"refused": utc(call.at), "error": error, "grant": call.grant_type or "an unnamed grant"},
+        times={"refused_at": call.at, "code_issued_at": call.code_issued_at, "exchanged_at": call.exchanged_at},
+        findings=("exchange_refused",) if by_code else (),
+    )
+
+
+def _reasons(call: OauthEvent, *, by_code: bool) -> Iterator[str]:
+    """What the evidence tells of why; what it leaves open is said to be so."""
+    if call.error == "invalid_client":
+        yield _BAD_CLIENT
+    if not by_code:
+        return
+    age = call.at - call.code_issued_at if call.code_issued_at is not None else None
+    if call.exchanged_at is not None:
+        yield f"The same code had been exchanged at {utc(call.exchanged_at)} already: it is good for one exchange."
+    if call.redirect_differs:
+        yield "Its redirect_uri is not the one for which the code was issued."
+    if age is not None:
+        old = f", which is more than the {span(CODE_LIFE)} that Doorkeeper gives it" if age > CODE_LIFE else ""
+        yield f"The code was issued {span(age)} before{old}."
+    decided = call.exchanged_at is not None or call.redirect_differs or (age is not None and age > CODE_LIFE)
+    if call.error == "invalid_grant" and not decided:
+        yield "The server does not take this code: expired, of another client or redirect_uri, used up, or withdrawn."
+
+
 def _vanished(scene: Scene) -> bool:
     histories = (scene.incident.history if scene.incident else None, scene.evidence.history)
     changes = [c for h in histories if h is not None for c in h.changes if c.seen_after <= scene.at]
     return bool(changes) and isinstance(max(changes, key=lambda c: c.seen_after).after, Unknown)
+
+
+def exchange_lines(scene: Scene) -> tuple[str, ...]:
+    """That a person tried to authorize anew and could not, where that is the last that is known of the tenant's tokens."""
+    tenant = scene.incident.tenant if scene.incident else ""
+    mine = (e for e in scene.evidence.oauth if e.at <= scene.at and (not tenant or e.tenant == tenant))
+    return refused_exchanges(mine)
 
 
 def _last_refresh(scene: Scene) -> OauthEvent | None:
@@ -147,6 +205,17 @@ def examine_refresh_impossible(scene: Scene) -> Found | None:
         times={"issued_at": row.created_at, "expired_at": end},
     )
 
+
+REFUSED_TOKEN: Final = Rule(
+    Code.UNDETERMINED,
+    "The token endpoint refused to issue a first token.",
+    "The call itself; of a code that was issued here also its age, its redirect_uri and whether it was exchanged before.",
+    "{client} asked for a token by {grant} at {refused} and was refused ({error}): the connection could not be set up. Compare "
+    "client id, secret and redirect_uri with those of the application, and have the customer authorize once more.",
+    "{client} could not complete the sign-in at {refused}. Please authorize the connection again. {steps}",
+    examine_refused_token,
+)
+"""Not of the catalogue: it says what is known of a refusal for which there is no cause."""
 
 FAILED: Final = Rule(
     Code.REFRESH_FAILED,

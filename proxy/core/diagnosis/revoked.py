@@ -46,7 +46,7 @@ def examine_rotated(scene: Scene) -> Found | None:
 def _presented_again(scene: Scene) -> Found | None:
     """A refresh token that had been exchanged before: its answer was lost, or two connections share it."""
     call = refused_call(scene)
-    if call is None or call.error != "invalid_grant":
+    if call is None or call.error != "invalid_grant" or call.grant_type != "refresh_token":
         return None
     granted = granted_before(scene, call)
     first = granted.at if granted is not None else call.exchanged_at

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.oauth import exchange_lines
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.words import span, utc
 
@@ -58,7 +59,7 @@ def examine_silent(scene: Scene) -> Found | None:
     return Found(
         Confidence.LIKELY if sure and not short else Confidence.POSSIBLE,
         f"Nothing has arrived for {span(pause)} (usually at most {span(activity.usual_gap)}), since {since}.",
-        evidence_for=(f"The last request was answered {last} at {utc(activity.last_at)}.", *lines),
+        evidence_for=(f"The last request was answered {last} at {utc(activity.last_at)}.", *lines, *exchange_lines(scene)),
         missing=(*missing, *(("a week of its past, with a weekend in it",) if short else ())),
         words={
             "pause": span(pause),
@@ -67,6 +68,7 @@ def examine_silent(scene: Scene) -> Found | None:
             "hint": clear if refused else "That was answered well: ask whether provisioning was switched off",
         },
         times={"last_at": activity.last_at},
+        findings=("exchange_refused",) if exchange_lines(scene) else (),
     )
 
 
@@ -82,11 +84,12 @@ def examine_never_arrived(scene: Scene) -> Found | None:
     return Found(
         Confidence.LIKELY if sure and gap is None else Confidence.POSSIBLE,
         f"No request of this tenant arrived between {utc(absence.start)} and {utc(absence.end)}.",
-        evidence_for=(f"The customer reports a failure at {utc(absence.reported_at)}.", *lines),
+        evidence_for=(f"The customer reports a failure at {utc(absence.reported_at)}.", *lines, *exchange_lines(scene)),
         evidence_against=(f"For {utc(gap[0])} to {utc(gap[1])} it is not proven that we listened.",) if gap else (),
         missing=missing,
         words={"start": utc(absence.start), "end": utc(absence.end), "reported": utc(absence.reported_at)},
         times={"reported_at": absence.reported_at},
+        findings=("exchange_refused",) if exchange_lines(scene) else (),
     )
 
 

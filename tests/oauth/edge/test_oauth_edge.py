@@ -41,11 +41,10 @@ class FakeLedger:
     def owner_of(self, refresh: str) -> str:
         return self.owners.get(refresh, "")
 
-    def exchanged_at(self, refresh: str) -> float | None:
-        return next((e.at for e in self.events if e.refresh_presented == refresh and e.created), None)
-
-    def tenant_of(self, event: OauthEvent) -> str:
-        return "acme" if event.presented else ""
+    def recalled(self, event: OauthEvent) -> OauthEvent:
+        before = (e.at for e in self.events if e.refresh_presented == event.refresh_presented and e.created)
+        tenant = "acme" if event.presented else ""
+        return msgspec.structs.replace(event, exchanged_at=next(before, None), tenant=tenant)
 
     def saw(self, event: OauthEvent, issued: Secret | None) -> None:
         self.events.append(event)
