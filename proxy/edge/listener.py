@@ -13,9 +13,11 @@ import msgspec
 
 from proxy.core.grammar import Limits
 from proxy.core.headers import Peer
+from proxy.core.proxy_header import Told
 from proxy.edge.client_connection import ClientConnection, Times
-from proxy.edge.client_ports import Road
+from proxy.edge.client_ports import PeerOf, Road
 from proxy.edge.deadlines import Deadlines
+from proxy.edge.door import Door, Terms
 from proxy.tasks import Tasks
 
 DRAIN_IDLE: Final = 2.0
@@ -29,13 +31,14 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ListenerOptions(msgspec.Struct, frozen=True):
-    """Bounds of the data plane. See settings."""
+    """Bounds of the data plane. See settings. `proxy_protocol`: whoever is one of our own proxies sends its header first."""
 
     limits: Limits = Limits()
     times: Times = Times()
     max_connections: int = 10_000
     backlog: int = 1_024
     tls: ssl.SSLContext | None = None
+    proxy_protocol: bool = False
 
 
 class Peers:
@@ -50,6 +53,10 @@ class Peers:
         if address[:7] == "::ffff:":
             address = _address(address) or address
         return Peer(address.encode(), trusted=self.trusts(address), scheme=b"https" if tls else b"http")
+
+    def behind(self, told: Told) -> PeerOf:
+        """Who is on a connection of which a proxy in front has told."""
+        return lambda name, tls: self((told.address, told.port) if told.address else name, tls or told.tls)
 
     def trusts(self, address: str) -> bool:
         """Whether an address belongs to one of our own proxies."""
@@ -105,6 +112,7 @@ class Listener:
         self._clients: set[ClientConnection] = set()
         self._leaving: set[ClientConnection] = set()
         self._server: asyncio.Server | None = None
+        self._door: Door | None = None
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -112,17 +120,23 @@ class Listener:
     @property
     def accepting(self) -> bool:
         """Whether new connections are accepted."""
+        if self._door is not None:
+            return self._door.is_open
         return self._server is not None and self._server.is_serving()
+
+    @property
+    def entering(self) -> int:
+        """Connections that have not yet come to HTTP: their TLS handshake or their PROXY header is under way."""
+        return self._door.entering if self._door is not None else 0
 
     async def start(self, sock: socket.socket) -> None:
         """Accept on a bound socket."""
-        self._server = await asyncio.get_running_loop().create_server(
-            self._connection,
-            sock=sock,
-            backlog=self._options.backlog,
-            ssl=self._options.tls,
-            ssl_handshake_timeout=self._options.times.head if self._options.tls else None,
-        )
+        o = self._options
+        if o.tls is not None or o.proxy_protocol:
+            self._door = Door(sock, self._tasks, self._terms, self._admits, self._behind)
+            self._door.open(o.backlog)
+        else:
+            self._server = await asyncio.get_running_loop().create_server(self._connection, sock=sock, backlog=o.backlog)
 
     def switch(self, options: ListenerOptions, road: Road, peers: Peers) -> None:
         """From now on every request walks another road, and new connections have other bounds. Nothing in flight notices."""
@@ -131,6 +145,19 @@ class Listener:
     def _connection(self) -> ClientConnection:
         o = self._options
         return ClientConnection(self, self._deadlines, o.limits, o.times, self._peers)
+
+    def _terms(self) -> Terms:
+        o, trusts = self._options, self._peers.trusts
+        return Terms(o.times.head, o.tls, trusts if o.proxy_protocol else _never)
+
+    def _admits(self, entering: int) -> bool:
+        admits = len(self._clients) + entering < self._options.max_connections
+        self.turned_away += not admits
+        return admits
+
+    def _behind(self, told: Told) -> ClientConnection:
+        o = self._options
+        return ClientConnection(self, self._deadlines, o.limits, o.times, self._peers.behind(told))
 
     def joined(self, client: ClientConnection) -> bool:
         """See Owner."""
@@ -154,10 +181,12 @@ class Listener:
         self.draining = True
         if self._server is not None:
             self._server.close()
+        if self._door is not None:
+            self._door.close()
         loop = asyncio.get_running_loop()
         started = loop.time()
         await asyncio.sleep(DRAIN_POLL)  # what the kernel had handed over before we closed joins within the loop's next turns
-        while self._clients and (passed := loop.time() - started) < seconds:
+        while (self._clients or self.entering) and (passed := loop.time() - started) < seconds:
             if passed >= min(DRAIN_IDLE, seconds / 2):
                 for client in list(self._clients):
                     client.close_if_idle()
@@ -166,6 +195,11 @@ class Listener:
         for client in cut:
             client.break_off()
         return len(cut)
+
+
+def _never(address: str) -> bool:
+    del address
+    return False
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from pathlib import Path
 
@@ -90,3 +91,48 @@ async def test_client_that_says_nothing_on_a_tls_port_is_cut(authority: Authorit
             sock.setblocking(False)
             assert b"" == await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1), 5)
         await world.good()
+
+
+async def test_a_handshake_under_way_counts_as_a_connection(authority: Authority):
+    """Strangers who connect and never greet fill the limit like others; when they have gone there is room again."""
+    async with World.open(listener_tls=authority.server(), client_tls=authority.client(), max_connections=3) as world:
+        async with world.client() as served:
+            await served.send(get())
+            assert 200 == (await served.answer()).status
+            silent = [socket.create_connection(("127.0.0.1", world.port)) for _ in range(2)]
+            await until(lambda: world.listener.entering == 2)
+            with socket.create_connection(("127.0.0.1", world.port)) as one_too_many:
+                one_too_many.setblocking(False)
+                assert b"" == await asyncio.wait_for(asyncio.get_running_loop().sock_recv(one_too_many, 1), 5)
+            assert (1, 2) == (world.listener.turned_away, world.listener.entering)
+            await served.send(get(extra=b"X-Case: served\r\n"))
+            assert "served" == (await served.answer()).json()["case"]
+            for sock in silent:
+                sock.close()
+            await until(lambda: world.listener.entering == 0)
+            await world.good()
+        world.check()
+
+
+async def test_clear_text_on_a_tls_port_is_cut_and_forgotten(authority: Authority):
+    async with World.open(listener_tls=authority.server(), client_tls=authority.client()) as world:
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        writer.write(get())
+        with contextlib.suppress(ConnectionError):
+            await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await until(lambda: world.listener.entering == 0)
+        await world.good()
+        assert 1 == len(world.backend.requests)
+        world.check()
+
+
+async def test_a_drain_waits_for_a_handshake_under_way(authority: Authority):
+    async with World.open(listener_tls=authority.server(), client_tls=authority.client()) as world:
+        with socket.create_connection(("127.0.0.1", world.port)):
+            await until(lambda: world.listener.entering == 1)
+            draining = asyncio.create_task(world.listener.drain(5.0))
+            await until(lambda: world.listener.draining)
+            assert not draining.done()
+            assert not world.listener.accepting
+        assert 0 == await draining

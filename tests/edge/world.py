@@ -151,9 +151,10 @@ class Raw:
 
     async def send(self, data: bytes) -> None:
         """Write bytes; a connection that the proxy has ended is no fault of a client's."""
-        with contextlib.suppress(ConnectionError):
-            self.writer.write(data)
-            await self.writer.drain()
+        if not self.writer.is_closing():
+            with contextlib.suppress(ConnectionError):
+                self.writer.write(data)
+                await self.writer.drain()
 
     async def send_pieces(self, pieces: Sequence[bytes]) -> None:
         """Write pieces, each in a turn of the loop of its own."""
@@ -252,6 +253,7 @@ class World:
         listener_tls: ssl.SSLContext | None = None,
         backend_tls: ssl.SSLContext | None = None,
         client_tls: ssl.SSLContext | None = None,
+        proxy_protocol: bool = False,
     ) -> AsyncIterator[World]:
         """Start backend and proxy; stop both at the end."""
         backend = Backend()
@@ -276,7 +278,7 @@ class World:
             lambda _: "",
             lambda _, error: failures.append(error),
         )
-        bounds = ListenerOptions(limits or Limits(), times or Times(), max_connections, 128, listener_tls)
+        bounds = ListenerOptions(limits or Limits(), times or Times(), max_connections, 128, listener_tls, proxy_protocol)
         listener = Listener(bounds, handler, deadlines, tasks, peers)
         sock = bind("127.0.0.1", 0)
         if send_buffer:
