@@ -21,6 +21,7 @@ class Token:
         "clients",
         "counts",
         "dirty",
+        "dirty_since",
         "failing_since",
         "fingerprint",
         "first_bad",
@@ -60,6 +61,7 @@ class Token:
         self.changes: list[StateChange] = []
         self.last_reading: Reading | None = None
         self.good = self.dirty = self.loaded = self.loading = False
+        self.dirty_since = 0.0
         self.base: TokenHistory | None = None
         self.others: TokenHistory | None = None
 

@@ -10,7 +10,7 @@ from proxy.core.exchange import AnsweredBy
 from proxy.core.history import ClientIdentity, StateChange, TokenHistory
 from proxy.core.token import Known, Reading, Unknown
 from proxy.evidence.client import family_of, identify, prefix_of
-from proxy.evidence.history import PARTS_LIMIT, History
+from proxy.evidence.history import CALM_SECONDS, PARTS_LIMIT, History
 from proxy.evidence.merge import merge
 from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import StoreError
@@ -108,6 +108,37 @@ async def test_it_is_stored_and_read_back_and_goes_on_after_a_restart(store):
     assert (found.first_seen, found.last_good, found.last_bad) == (1.0, 1.0, 9.0)
     assert found.counts == {"200": 1, "401:unknown": 1}
     assert await reader.find_tokens(FP[:8]) == [FP]
+
+
+async def test_good_uses_wait_to_be_written_and_what_is_news_does_not(store):
+    now = [1_000.0]
+    history = History(store, "one", clock=lambda: now[0])
+    reader = EvidenceReader(store, None)
+    history.saw(served(1.0))
+    assert await history.write_due() == 1  # the first use
+    history.saw(served(2.0))
+    now[0] += CALM_SECONDS - 1
+    assert await history.write_due() == 0
+    history.saw(served(3.0))
+    now[0] += 1
+    assert await history.write_due() == 1
+    assert (await reader.history(FP)).counts == {"200": 3}
+    history.saw(served(4.0))
+    history.saw(refused(5.0))
+    assert await history.write_due() == 1  # a refusal takes along what waited
+    assert (await reader.history(FP)).counts == {"200": 4, "401:revoked": 1}
+    history.changed(FP, StateChange(Unknown(), Unknown(), 5.0, 6.0))
+    assert await history.write_due() == 1
+    assert await history.write_due() == 0
+
+
+async def test_the_end_writes_all_that_waits(store):
+    history = History(store, "one")
+    for n in range(1_200):
+        history.saw(served(float(n), fingerprint=f"{n:032x}"))
+        history.saw(served(float(n) + 1, fingerprint=f"{n:032x}"))
+    await history.flush_all()
+    assert [2] * 1_200 == [(await EvidenceReader(store, None).history(f"{n:032x}")).counts["200"] for n in range(1_200)]
 
 
 async def test_two_instances_add_up_and_repeated_writes_count_once(store):
