@@ -122,7 +122,7 @@ class Evidence:
         self.clerk.write_repeats(time.time())
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(seconds):
-                await self.history.flush()
+                await self.history.flush_all()
                 await self.events.flush()
                 await self.oauth.flush()
                 await self.heartbeat.flush()
