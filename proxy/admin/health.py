@@ -91,11 +91,11 @@ class Health:
     def __init__(self, ticker: Ticker, parts: Callable[[], Iterable[Part]]) -> None:
         self.draining = False
         self._ticker = ticker
-        self._parts = parts
+        self.parts = parts
 
     def readiness(self) -> Readiness:
         """Return the present judgement."""
-        return judge(self._parts(), draining=self.draining)
+        return judge(self.parts(), draining=self.draining)
 
     async def livez(self, _request: web.Request) -> web.Response:
         """200 while the event loop ticks."""

@@ -153,6 +153,12 @@ LOOP_LAG: Final = Family("event_loop_lag_seconds", Type.GAUGE, (), "How late the
 CLOCK_OFFSET: Final = Family("clock_offset_seconds", Type.GAUGE, ("source",), "How far a source's clock is ahead of ours.")
 CONFIG_RELOADS: Final = Family("config_reloads_total", Type.COUNTER, ("result",), "Reloads of the settings: applied, refused.")
 CONFIG_TIME: Final = Family("config_reload_timestamp_seconds", Type.GAUGE, (), "When settings were last applied.")
+WORKERS: Final = Family(
+    "workers", Type.GAUGE, ("state",), "With `workers` above 1: how many are configured, and how many ready."
+)
+RESTARTS: Final = Family(
+    "worker_restarts_total", Type.COUNTER, ("worker",), "Workers that died and were started again. Any is worth a look."
+)
 LABEL_OVERFLOW: Final = Family(
     "label_overflow_total",
     Type.COUNTER,
@@ -169,7 +175,7 @@ FAMILIES: Final = (
     MADE_ROOM, STORE_UP, STORE_DURATION, TENANT_LAST, TENANT_SILENT,
     TOKEN_EXPIRY, OAUTH_CALLS,
     OAUTH_LINT, FAULTS,
-    SPOOL_BYTES, INFLIGHT, CONNECTIONS, LOOP_LAG, CLOCK_OFFSET, CONFIG_RELOADS, CONFIG_TIME, LABEL_OVERFLOW,
+    SPOOL_BYTES, INFLIGHT, CONNECTIONS, LOOP_LAG, CLOCK_OFFSET, CONFIG_RELOADS, CONFIG_TIME, WORKERS, RESTARTS, LABEL_OVERFLOW,
     LOG_DROPPED, SCRAPE_ERRORS, BUILD_INFO,
 )  # fmt: skip
 
@@ -189,6 +195,8 @@ _HEAD: Final = """# Metrics
 
 `GET /metrics` on the ops listener gives the text format of Prometheus, or OpenMetrics (with incident ids as exemplars
 on denials) to a scraper that asks for it. The process's own metrics (`process_*`, `python_info`) are there as well.
+With `workers` above 1 one page holds those of all of them: each sample then has the label `worker`, a number from 1 that a
+replacement inherits, or `supervisor`.
 """
 
 _FOOT: Final = f"""## Labels

@@ -24,14 +24,17 @@ connections (evidence/connect.py). What writes evidence down has a pool of its o
 
 
 class Answers:
-    """The port `admin.asking.Asking` over the evidence reader and, for the state of now, the source of tokens. `settings`
-    are those in force; whoever changes them changes them here too."""
+    """The port `admin.asking.Asking` over the evidence reader and, for the state of now, the source of tokens."""
 
     def __init__(self, reader: EvidenceReader, source: TokenSource, settings: Settings) -> None:
         self._reader = reader
         self._source = source
         self.settings = settings
         self._free = asyncio.Semaphore(AT_ONCE)
+
+    def use(self, source: TokenSource, settings: Settings) -> None:
+        """From now on answer by other settings."""
+        self._source, self.settings = source, settings
 
     async def incident(self, incident_id: str) -> Incident | None:
         """See Asking."""

@@ -51,12 +51,14 @@ _log = structlog.get_logger("program")
 class Place(NamedTuple):
     """Where a process stands: sockets that were handed to it, and its number among the workers (0: it is alone).
 
-    A worker has neither an ops listener nor a store of its own: those are its supervisor's, whose store is `store_url`."""
+    A worker has neither an ops listener nor a store of its own: those are its supervisor's, whose store is `store_url`. One
+    that `succeeds` another process uses that one's store until it is gone."""
 
     listen: socket.socket | None = None
     ops: socket.socket | None = None
     worker: int = 0
     store_url: str = ""
+    succeeds: bool = False
 
 
 class Program:
@@ -134,7 +136,7 @@ class Program:
 
     async def _have_store(self, directory: Path) -> str:
         own = self._own_store = OwnStore(self.settings, directory)
-        await own.start(succeeds=self._place.listen is not None)
+        await own.start(succeeds=self._place.succeeds)
         _ = self._tasks.keep(own.mind, "embedded store")
         return own.url
 
@@ -197,7 +199,7 @@ class Program:
             if side is not self.present.side:
                 await side.sources.close()
 
-    def commit(self) -> None:
+    async def commit(self) -> None:
         """From now on every request goes by what was prepared; what is under way ends by what was before."""
         assert self._next is not None  # noqa: S101 - whoever commits has prepared
         assert self._evidence is not None  # noqa: S101 - it runs
@@ -208,7 +210,7 @@ class Program:
         self.present.listener.switch(plane.options, plane.handler, plane.peers)
         self._evidence.silence.expect(expected_of(self.settings))
         if self._answers is not None:
-            self._answers.settings = self.settings
+            self._answers.use(self.present, self.settings)
         if self._ops is not None and self.settings.ops.token is not None:
             self._ops.use(self.settings.ops.token.get_secret_value())
         _ = self._tasks.start(self._leave(old_plane, None if old_side is side else old_side), "leaving old settings")
@@ -226,6 +228,11 @@ class Program:
             plane.upstream.close()
             if side is not None:
                 await side.sources.close()
+
+    async def roll(self) -> bool:
+        """See supervise: a program alone has no worker to replace."""
+        _log.warning("no_workers", detail="SIGUSR1 replaces workers, and workers is 1; SIGUSR2 starts a successor")
+        return False
 
     def reopen_log(self) -> None:
         """The log's file was rotated away: open it anew by its name."""
@@ -252,6 +259,7 @@ class Program:
                 _log.warning("drain_incomplete", connections=cut)
             self.present.plane.upstream.close()
         await self._edge_tasks.close()
+        await self.discard()
         if self._evidence is not None and not await self._evidence.flush(FLUSH_SECONDS):
             _log.warning("spool_not_empty", detail="the store did not take everything; the next start ships the rest")
         await self._close()

@@ -1,0 +1,101 @@
+"""All workers together: how many are ready, what their parts, totals and metrics are, and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
+
+from proxy.admin.health import Part, State
+from proxy.admin.ring import Totals
+from proxy.supervise.channel import ChannelClosed
+from proxy.supervise.slot import Hand, Slot
+from proxy.tasks import Tasks
+from proxy.wire.program import report
+
+ENOUGH: Final = 0.5
+"""The share of workers that must be ready for requests to be sent here: the rest can bear it, and replacing them one at a time
+never goes below."""
+SCRAPE_SECONDS: Final = 5.0
+"""For a worker to give its metrics: half of the usual time-out of a scrape. One that is late is left out."""
+
+
+class Fleet:
+    """The slots, each with its worker. `launch` starts the worker of a number, with the settings in force."""
+
+    def __init__(self, size: int, launch: Callable[[int], Awaitable[Hand]]) -> None:
+        self.tasks = Tasks(report)
+        self.slots = [Slot(number, self._launch, self.tasks) for number in range(1, size + 1)]
+        self._launch_one = launch
+        self._alive: set[Hand] = set()
+
+    async def _launch(self, number: int) -> Hand:
+        hand = await self._launch_one(number)
+        self._alive = {one for one in self._alive if one.process.returncode is None} | {hand}
+        return hand
+
+    async def start(self) -> None:
+        """Start all at once, and keep every slot filled from then on. StartFault."""
+        filling = [self.tasks.start(slot.fill(), f"slot {slot.number}") for slot in self.slots]
+        await asyncio.gather(*filling)
+        for slot in self.slots:
+            _ = self.tasks.keep(slot.run, f"slot {slot.number}")
+
+    async def end(self, seconds: float) -> None:
+        """Start no more, and let all that live drain, those too that were replaced; at most so long."""
+        await self.tasks.close()
+        await asyncio.gather(*(hand.end(seconds) for hand in self._alive))
+
+    def hands(self) -> list[Hand]:
+        """The workers that are in their places now."""
+        return [slot.hand for slot in self.slots if slot.hand is not None]
+
+    @property
+    def ready(self) -> int:
+        """How many may be sent requests."""
+        return sum(hand.status is not None and hand.status.ready for hand in self.hands())
+
+    def restarts(self) -> dict[str, float]:
+        """How often each slot had to be filled anew."""
+        return {str(slot.number): float(slot.restarts) for slot in self.slots}
+
+    def parts(self) -> Iterator[Part]:
+        """The workers, of which enough must be ready; then each of their parts, as it is where it is worst."""
+        ready, size = self.ready, len(self.slots)
+        enough = ready >= max(1, math.ceil(size * ENOUGH))
+        state = State.DOWN if not enough else State.OK if ready == size else State.DEGRADED
+        yield Part("workers", state, f"{ready} of {size} ready", kind="source")
+        worst: dict[str, Part] = {}
+        order = list(State)
+        for slot in self.slots:
+            status = slot.hand.status if slot.hand is not None else None
+            for part in status.parts if status is not None else ():
+                seen = worst.get(part.name)
+                if part.name != "settings" and (seen is None or order.index(part.state) > order.index(seen.state)):
+                    detail = f"worker {slot.number}: {part.detail}" if part.state is not State.OK else part.detail
+                    worst[part.name] = Part(part.name, part.state, detail)
+        yield from worst.values()
+
+    def totals(self) -> Totals:
+        """What the pages' ring samples: sums, and the worst lag."""
+        statuses = [hand.status for hand in self.hands() if hand.status is not None]
+        return Totals(
+            sum(status.requests for status in statuses),
+            sum(status.incidents for status in statuses),
+            sum(status.inflight for status in statuses),
+            max((status.lag for status in statuses), default=0.0),
+        )
+
+    async def metrics(self) -> dict[str, str]:
+        """The metrics of every worker that gives them in time, by its number."""
+        asked = [(str(slot.number), slot.hand) for slot in self.slots if slot.hand is not None]
+        texts = await asyncio.gather(*(_metrics(hand) for _, hand in asked))
+        return {number: text for (number, _), text in zip(asked, texts, strict=True) if text}
+
+
+async def _metrics(hand: Hand) -> str:
+    try:
+        return (await hand.ask("metrics", SCRAPE_SECONDS)).text
+    except ChannelClosed:
+        return ""
