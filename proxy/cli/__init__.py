@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "last-seen": "Say when a tenant's last request came, and how it was answered.",
     "absence": "Say what arrived between two times, and for how much of it that is proven.",
     "audit": "List the tokens that will fail next, and why; for cron too.",
+    "store": "Ping, migrate or purge the store of the evidence.",
     "check-config": "Check a configuration: every fault at once.",
     "doctor": "Check what the proxy stands on: backend, source, store, ports, disk.",
     "fingerprint": "Print the fingerprint of a token, which is read from stdin.",

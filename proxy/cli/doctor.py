@@ -27,7 +27,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         screen.as_json([{"part": group.part, "findings": group.findings} for group in groups])
     else:
         for group in groups:
-            _tell(group)
+            tell(group)
     levels = [finding.level for group in groups for finding in group.findings]
     faults, warnings = levels.count(Level.FAULT), levels.count(Level.WARNING)
     if faults or warnings:
@@ -36,7 +36,8 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(int(screen.Status.FAILED))
 
 
-def _tell(group: Group) -> None:
+def tell(group: Group) -> None:
+    """Write one part and what was found, every fault with its fix."""
     screen.line(group.part, "bold")
     for finding in group.findings:
         mark, style = _MARKS[finding.level]

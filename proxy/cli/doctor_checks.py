@@ -12,15 +12,16 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
+from proxy.cli.store_findings import store_findings
 from proxy.core.credential import Fingerprinter
 from proxy.core.finding import Finding, Level
-from proxy.evidence import embedded
+from proxy.evidence import embedded, layout
 from proxy.evidence.redis_store import RedisStore, StoreError
 from proxy.settings import Settings
 from proxy.tasks import Tasks
@@ -31,8 +32,6 @@ PROBE_TIMEOUT: Final = 10.0
 """Seconds for the backend's answer: slower is a fault of its own."""
 FREE_BYTES: Final = 256 << 20
 """Disk space below which the state directory is warned of: a spool segment is 8 MiB, the store's rewrite needs a copy."""
-OLDEST_STORE: Final = (6, 2)
-"""Streams with MINID came with Redis 6.2."""
 
 
 @runtime_checkable
@@ -191,34 +190,10 @@ async def _look_at(store: RedisStore) -> tuple[Finding, ...]:
     start = time.monotonic()
     await store.ping()
     took = (time.monotonic() - start) * 1000
-    (raw,) = await store.run([("INFO",)])
-    return (_ok(f"answers in {took:.1f} ms"), *store_findings(_info(raw)))
-
-
-def store_findings(info: dict[str, str]) -> tuple[Finding, ...]:
-    """Judge what INFO says: version, persistence, memory policy."""
-    name = "Valkey" if "valkey_version" in info else "Redis"
-    version = info.get("valkey_version") or info.get("redis_version", "")
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    found = [
-        _ok(f"{name} {version}")
-        if numbers >= OLDEST_STORE
-        else _fault(f"{name} {version or 'of unknown version'} is too old", "Redis 6.2 or newer, or Valkey")
-    ]
-    if info.get("aof_enabled") == "1":
-        found.append(_ok("keeps an append-only file"))
-    elif info.get("rdb_last_save_time", "0") != "0" and info.get("rdb_last_bgsave_status") == "ok":
-        found.append(_warning("has snapshots only: a crash loses what came after the last one", "set appendonly yes"))
-    if info.get("maxmemory_policy", "noeviction") != "noeviction":
-        found.append(_warning(f"evicts evidence when full ({info['maxmemory_policy']})", "set maxmemory-policy noeviction"))
-    return tuple(found)
-
-
-def _info(raw: Any) -> dict[str, str]:
-    if isinstance(raw, dict):
-        return {str(name): str(value) for name, value in raw.items()}
-    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
-    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line and not line.startswith("#"))
+    found = [finding for info in await store.infos() for finding in store_findings(info)]
+    number = await layout.layout_of(store)
+    wrong = () if number is None or not layout.trouble(number) else (_warning(*layout.trouble(number).split(": ", 1)),)
+    return (_ok(f"answers in {took:.1f} ms"), *found, *wrong)
 
 
 def _reason(error: Exception) -> str:

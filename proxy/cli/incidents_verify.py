@@ -6,12 +6,12 @@ import asyncio
 
 import typer
 
-from proxy.cli import screen
+from proxy.cli import screen, times
 from proxy.cli.configuration import ConfigOption, JsonOption, settings_from
 from proxy.cli.reading import store_fix, store_trouble
 from proxy.cli.screen import Status
 from proxy.evidence.redis_store import StoreError
-from proxy.evidence.verify import Verified, chains, verify
+from proxy.evidence.verify import EVERY_TAG, Verified, chains, purged, verify
 from proxy.settings import Settings
 from proxy.wire import store as stores
 
@@ -20,29 +20,33 @@ def verify_records(config: ConfigOption = None, as_json: JsonOption = False) -> 
     """Name the first record of each chain that was altered or removed. Exit status 1 when there is one."""
     settings = settings_from(config)
     try:
-        found = asyncio.run(_verify(settings))
+        found, gone = asyncio.run(_verify(settings))
     except StoreError as error:
         screen.stop(f"the store cannot be reached: {store_trouble(settings, error)}", store_fix(settings), Status.STORE)
     if as_json:
         screen.as_json(found)
     else:
-        _tell(found)
+        _tell(found, gone)
     if any(chain.fault for chain in found):
         raise typer.Exit(int(Status.FAILED))
 
 
-async def _verify(settings: Settings) -> list[Verified]:
+async def _verify(settings: Settings) -> tuple[list[Verified], dict[str, float]]:
     url = stores.url_of(settings)
     if url is None:
         raise StoreError("unreachable", "the embedded store does not run")
     store = stores.open_store(settings, url)
     try:
-        return [await verify(store, chain, settings.store.retention_days) for chain in await chains(store)]
+        found = [await verify(store, chain, settings.store.retention_days) for chain in await chains(store)]
+        return found, await purged(store)
     finally:
         await store.close()
 
 
-def _tell(found: list[Verified]) -> None:
+def _tell(found: list[Verified], gone: dict[str, float]) -> None:
+    for tag, until in sorted(gone.items()):
+        whose = "of all tenants" if tag == EVERY_TAG else f"whose ids hold the tag {tag}"
+        screen.say(f"Not checked: incidents {whose} from before {times.show(until)} were purged.", "yellow")
     for chain in found:
         if chain.fault is None:
             continue

@@ -32,6 +32,12 @@ CHAIN_LAST: Final = "sw:{chains}:last"
 MADE_ROOM: Final = "sw:{chains}:room"
 """zset of one: the time (epoch seconds) up to which incidents had to go because the embedded store was full."""
 
+PURGED: Final = "sw:{chains}:purged"
+"""zset: tag of a tenant, or `*` for all, by the time (epoch seconds) up to which its incidents were purged on demand."""
+
+LAYOUT: Final = "sw:{layout}:number"
+"""string: the number of the layout, that of this page (`evidence/layout.py`)."""
+
 CHAIN_BLOCK: Final = 100
 """Records in one hash of a chain's log: stays within hash-max-listpack-entries (128) of Redis 7, the compact form."""
 

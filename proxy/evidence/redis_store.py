@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from redis.exceptions import NoScriptError, RedisError
@@ -21,6 +21,9 @@ BATCH: Final = 500
 
 PATIENCE: Final = 3.0
 """Seconds for a whole pipeline; each single read from a socket has the client's own, shorter limit."""
+
+SCANNED: Final = 10_000
+"""Keys looked at by one step of a scan: some milliseconds of the server's time."""
 
 Command = tuple[str | bytes | int | float, ...]
 
@@ -63,6 +66,27 @@ class RedisStore:
     async def ping(self) -> None:
         """StoreError unless the store answers."""
         await self.run([("EXISTS", "sw:{ping}")])
+
+    async def infos(self) -> list[dict[str, str]]:
+        """What each node says of itself (INFO). StoreError."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                found: Any = await self._client.info()
+        except TimeoutError as error:
+            raise StoreError("timeout", f"no answer within {PATIENCE:g} s") from error
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+        of_cluster = bool(found) and all(isinstance(node, Mapping) and "redis_version" in node for node in found.values())
+        nodes = list(found.values()) if of_cluster else [found]
+        return [{str(name): str(value) for name, value in node.items()} for node in nodes]
+
+    async def scan(self, pattern: str, kind: str) -> AsyncIterator[str]:
+        """Names of keys of a type (stream, hash, ...) on all nodes, in no order; one may come twice. StoreError."""
+        try:
+            async for name in self._client.scan_iter(match=pattern, count=SCANNED, _type=kind):
+                yield name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
 
     async def _run_batch(self, commands: Sequence[Command]) -> list[Any]:
         started = time.monotonic()

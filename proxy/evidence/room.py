@@ -59,7 +59,7 @@ class Room:
         commands: list[Command] = []
         for old in oldest:
             stored = found.get(old.incident)
-            commands += _removal(old, stored.incident if stored is not None else None)
+            commands += removal(old.stream, old.entry, old.incident, stored.incident if stored is not None else None)
         await self._store.run(commands)
         newest = max(time_of(old.incident) for old in oldest)
         self.removed += len(oldest)
@@ -106,14 +106,16 @@ def _old(stream: str, item: Any) -> _Old:
     return _Old((int(millisecond), int(number)), stream, entry, queries.as_text(fields.get("i", b"")))
 
 
-def _removal(old: _Old, incident: Incident | None) -> list[Command]:
+def removal(stream: str, entry: str, incident_id: str, incident: Incident | None) -> list[Command]:
+    """What takes an incident out of the store: its entry, its notes, and where it is found. Without the record itself, the
+    lists of its tenant and token keep its id until it is aged out; readers skip it."""
     commands: list[Command] = [
-        ("XDEL", old.stream, old.entry),
-        ("DEL", keys.pointer(old.incident), keys.notes(old.incident)),
-        ("ZREM", keys.RECENT, old.incident),
+        ("XDEL", stream, entry),
+        ("DEL", keys.pointer(incident_id), keys.notes(incident_id)),
+        ("ZREM", keys.RECENT, incident_id),
     ]
     if incident is not None:
-        commands.append(("ZREM", keys.by_tenant(incident.tenant), old.incident))
+        commands.append(("ZREM", keys.by_tenant(incident.tenant), incident_id))
         if incident.fingerprint:
-            commands.append(("ZREM", keys.by_token(incident.fingerprint), old.incident))
+            commands.append(("ZREM", keys.by_token(incident.fingerprint), incident_id))
     return commands

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.evidence import leftovers, writes
+from proxy.evidence import layout, leftovers, writes
 from proxy.evidence.redis_store import RedisStore, StoreError
 from proxy.evidence.room import Room, is_full
 from proxy.evidence.segment import Line
@@ -37,7 +37,8 @@ UNREADABLE_LIMIT: Final = 16 << 20
 
 class ShipperState(msgspec.Struct):
     """What the shipper has done and how it fares; for metrics and health. `failing_since` in epoch seconds, None when well.
-    `oldest_unshipped` is the time (epoch seconds) since which something has been waiting, None when nothing is."""
+    `oldest_unshipped` is the time (epoch seconds) since which something has been waiting, None when nothing is. `layout` is the
+    store's, None while it is not known."""
 
     stored: int = 0
     deduplicated: int = 0
@@ -47,6 +48,7 @@ class ShipperState(msgspec.Struct):
     failing_since: float | None = None
     why: str = ""
     oldest_unshipped: float | None = None
+    layout: int | None = None
 
 
 class Shipper:
@@ -157,6 +159,8 @@ class Shipper:
     async def _deliver(self, chain: str, lines: Sequence[Line]) -> None:
         delivery = writes.deliver(chain, lines, self._keep, self._clock())
         try:
+            if self.state.layout is None:
+                self.state.layout = await layout.settle(self._store)
             answers = await self._store.run(delivery.commands)
         except StoreError as error:
             if self.state.failing_since is None:

@@ -12,12 +12,16 @@ from typing import Final
 
 import msgspec
 
-from proxy.core.incident import time_of
+from proxy.core.incident import tag_of, time_of
 from proxy.evidence import keys, queries, records, segment
 from proxy.evidence.queries import Stored, StoredNote
 from proxy.evidence.redis_store import RedisStore
 
 LISTED_CHAINS: Final = 10_000
+
+EVERY_TAG: Final = "*"
+PURGED_TAGS: Final = 1 << 20
+"""As many as there are tags."""
 
 SLACK: Final = 86_400.0
 """Seconds by which the retention may be early: the stream is trimmed in whole nodes."""
@@ -57,11 +61,17 @@ async def chains(store: RedisStore) -> list[str]:
     return list(await queries.members(store, keys.CHAINS, LISTED_CHAINS))
 
 
+async def purged(store: RedisStore) -> dict[str, float]:
+    """Up to when (epoch seconds) the incidents of a tag, or of `*` for all, were purged on demand. StoreError."""
+    return await queries.members(store, keys.PURGED, PURGED_TAGS)
+
+
 async def verify(store: RedisStore, chain: str, retention_days: float, now: float | None = None) -> Verified:
     """Check one chain from its oldest logged record on. Four round trips per hundred records. StoreError."""
     last = int((await queries.members(store, keys.CHAIN_LAST, 2 * LISTED_CHAINS)).get(chain, 0))
     oldest = (time.time() if now is None else now) - retention_days * 86_400 + SLACK
     oldest = max(oldest, (await queries.members(store, keys.MADE_ROOM, 1)).get("until", 0.0) + 0.001)  # it had to go
+    gone = await purged(store)
     first = max(0, last // keys.CHAIN_BLOCK - keys.CHAIN_BLOCKS_KEPT + 1)
     checked = expired = 0
     before: str | None = None
@@ -77,7 +87,8 @@ async def verify(store: RedisStore, chain: str, retention_days: float, now: floa
                     continue
                 return Verified(chain, checked, expired, Fault(chain, sequence, "removed"))
             found = stored.get(entry.incident) if entry.kind == "I" else notes.get((entry.incident, entry.name))
-            what = _judge(entry, found, chain, before, old=time_of(entry.incident) < oldest)
+            gone_until = max(oldest, gone.get(EVERY_TAG, 0.0), gone.get(tag_of(entry.incident), 0.0))
+            what = _judge(entry, found, chain, before, old=time_of(entry.incident) < gone_until)
             if what in {"altered", "removed"}:
                 return Verified(chain, checked, expired, Fault(chain, sequence, what, entry.incident, entry.name))
             checked += what == "good"

@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 
 from proxy.cli import doctor_checks
-from proxy.cli.doctor_checks import examine, store_findings
+from proxy.cli.doctor_checks import examine
+from proxy.cli.store_findings import store_findings
 from proxy.core.finding import Level
 from proxy.settings import load
 
@@ -91,7 +92,14 @@ async def test_a_full_disk_is_warned_of(settings, tmp_path, monkeypatch):
         ([Level.OK, Level.OK], {"redis_version": "6.2.0", "aof_enabled": "1"}),
         ([Level.FAULT, Level.OK], {"redis_version": "6.0.16", "aof_enabled": "1"}),
         ([Level.FAULT, Level.OK], {"aof_enabled": "1"}),
-        ([Level.OK, Level.WARNING], {"redis_version": "7.0.0", "rdb_last_save_time": "1", "rdb_last_bgsave_status": "ok"}),
+        ([Level.OK], {"redis_version": "7.0.0"}),
+        ([Level.OK, Level.FAULT], {"redis_version": "7.0.0", "role": "slave"}),
+        ([Level.OK, Level.OK], {"redis_version": "7.0.0", "role": "master", "connected_slaves": "2"}),
+        ([Level.OK, Level.FAULT], {"redis_version": "7.0.0", "aof_enabled": "1", "aof_last_write_status": "err"}),
+        ([Level.OK, Level.WARNING], {"redis_version": "7.0.0", "used_memory": "90", "maxmemory": "100"}),
+        ([Level.OK, Level.OK], {"redis_version": "7.0.0", "used_memory": "50", "maxmemory": "100"}),
+        ([Level.OK, Level.OK], {"redis_version": "7.0.0", "used_memory": "50", "maxmemory": "0"}),
+        ([Level.OK, Level.WARNING], {"redis_version": "7.0.0", "aof_enabled": "0"}),
         (
             [Level.OK, Level.OK, Level.WARNING],
             {"redis_version": "7.0", "aof_enabled": "1", "maxmemory_policy": "allkeys-lru"},

@@ -321,6 +321,7 @@ async def test_every_key_has_a_bound_and_a_retention(spool, store):
     witness.note(Note(make_incident().id, "reread+1s", START))
     assert await Shipper(spool, store, keep).flush(10)
     (found,) = await store.run([("KEYS", "*")])
+    found.remove(keys.LAYOUT.encode())  # one number, for as long as the store lives
     assert len(found) >= 25
     ttls = await store.run([("PTTL", key) for key in found])
     limit = keep.incident_days * 86_400_000
