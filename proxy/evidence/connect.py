@@ -6,6 +6,8 @@ name several nodes, which redis-py does not parse, so that is done here.
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
@@ -14,6 +16,7 @@ from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider
 
 DEFAULT_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
@@ -37,11 +40,13 @@ class StoreUrlError(ValueError):
 
 class StoreOptions(msgspec.Struct, frozen=True):
     """Where the store is and how to reach it. `timeout` in seconds bounds every connect and every reply; what is given
-    here wins over the same thing in the URL."""
+    here wins over the same thing in the URL. `password_file` is read for each new connection: a password that was changed
+    there is used from then on."""
 
     url: str
     username: str | None = None
     password: str | None = None
+    password_file: str | None = None
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
@@ -60,6 +65,25 @@ def describe(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+class FileCredentials(CredentialProvider):
+    """User and the password that stands in a file now; the last one that could be read while it cannot."""
+
+    def __init__(self, user: str | None, path: Path, password: str) -> None:
+        self._user = user
+        self._path = path
+        self._password = password
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """Read the file, a few octets."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            self._password = self._path.read_text().rstrip("\r\n") or self._password
+        return (self._password,) if self._user is None else (self._user, self._password)
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        """The same; redis-py asks for each new connection."""
+        return self.get_credentials()
+
+
 def connect(options: StoreOptions) -> Client:
     """Return a client; nothing is connected yet. StoreUrlError when the URL is not one of ours."""
     if options.url.partition("://")[0] not in SCHEMES:
@@ -72,7 +96,8 @@ def connect(options: StoreOptions) -> Client:
             return _sentinel(options, parts, keywords)
         if kind == "cluster":
             return _cluster(parts, keywords)
-        return Redis.from_url(options.url, **keywords)
+        plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if options.password_file else options.url
+        return Redis.from_url(plain, **keywords)
     except StoreUrlError:
         raise
     except (ValueError, TypeError) as error:
@@ -107,10 +132,10 @@ def _keywords(options: StoreOptions, parts: SplitResult, *, tls: bool) -> dict[s
         "decode_responses": False,
     }
     user, password = _credentials(options, parts)
-    if user is not None:
-        keywords["username"] = user
-    if password is not None:
-        keywords["password"] = password
+    if options.password_file is not None:
+        keywords["credential_provider"] = FileCredentials(user, Path(options.password_file), password or "")
+    else:
+        keywords |= {name: value for name, value in (("username", user), ("password", password)) if value is not None}
     if tls:
         tls_options = {
             "ssl_ca_certs": options.ca_file,
@@ -162,4 +187,5 @@ def _cluster(parts: SplitResult, keywords: dict[str, Any]) -> RedisCluster:
     if parts.scheme.startswith("rediss"):
         keywords = {**_tls_from_query(parts), "ssl": True, **keywords}
     start = [ClusterNode(host, port) for host, port in nodes(parts.netloc, DEFAULT_PORT)]
-    return RedisCluster(startup_nodes=start, **keywords)
+    # RedisStore tries again itself: redis-py would send a WAIT of the first attempt to any node
+    return RedisCluster(startup_nodes=start, **keywords | {"retry": Retry(NoBackoff(), 0)})

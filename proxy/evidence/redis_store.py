@@ -11,9 +11,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
 
+from redis.asyncio import RedisCluster
 from redis.exceptions import NoScriptError, RedisError
 
 from proxy.evidence.connect import Client, close
+from proxy.evidence.copies import Copies, Wait
 from proxy.evidence.scripts import BY_SHA
 
 BATCH: Final = 500
@@ -29,7 +31,7 @@ Command = tuple[str | bytes | int | float, ...]
 
 
 class StoreError(Exception):
-    """The store did not take or give it. `why`: unreachable, timeout, refused. Always worth another try later."""
+    """The store did not take or give it. `why`: unreachable, timeout, refused, behind. Always worth another try later."""
 
     def __init__(self, why: str, detail: str) -> None:
         super().__init__(f"store {why}: {detail}")
@@ -48,19 +50,21 @@ def unseen(operation: str, seconds: float) -> None:
 class RedisStore:
     """Runs commands on the store. Its waits are bounded; its errors are StoreError."""
 
-    def __init__(self, client: Client, saw: Saw = unseen) -> None:
+    def __init__(self, client: Client, saw: Saw = unseen, copies: Copies | None = None) -> None:
         self._client = client
         self._saw = saw
+        self._copies = copies or Copies(client)
 
     async def close(self) -> None:
         """Close all connections."""
         await close(self._client)
 
-    async def run(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands in pipelines and return their answers in order. StoreError when any of them failed."""
+    async def run(self, commands: Sequence[Command], *, copied: bool = False) -> list[Any]:
+        """Run commands in pipelines and return their answers in order. StoreError when any of them failed, and when `copied`
+        writes are with no replica yet of a master that has one."""
         answers: list[Any] = []
         for start in range(0, len(commands), BATCH):
-            answers += await self._run_batch(commands[start : start + BATCH])
+            answers += await self._run_batch(commands[start : start + BATCH], copied=copied)
         return answers
 
     async def ping(self) -> None:
@@ -88,14 +92,14 @@ class RedisStore:
         except (RedisError, OSError) as error:
             raise translate(error) from error
 
-    async def _run_batch(self, commands: Sequence[Command]) -> list[Any]:
+    async def _run_batch(self, commands: Sequence[Command], *, copied: bool) -> list[Any]:
         started = time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE):
-                answers = await self._pipeline(commands)
+                answers = await self._pipeline(commands, copied=copied)
                 missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
                 if missing:
-                    again = await self._pipeline([_with_text(commands[i]) for i in missing])
+                    again = await self._pipeline([_with_text(commands[i]) for i in missing], copied=copied)
                     for i, answer in zip(missing, again, strict=True):
                         answers[i] = answer
         except TimeoutError as error:
@@ -109,12 +113,37 @@ class RedisStore:
                 raise translate(answer) from answer
         return answers
 
-    async def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
+    async def _pipeline(self, commands: Sequence[Command], *, copied: bool) -> list[Any]:
+        """Once more in a Cluster, after looking anew at who serves what; the other clients try twice by themselves."""
+        try:
+            return await self._once(commands, copied=copied)
+        except RedisCluster.ERRORS_ALLOW_RETRY:
+            if not isinstance(self._client, RedisCluster):
+                raise
+            self._copies.forget()
+            await self._client.aclose()
+            return await self._once(commands, copied=copied)
+
+    async def _once(self, commands: Sequence[Command], *, copied: bool) -> list[Any]:
+        waits = await self._copies.waits() if copied else ()
         pipe: Any = self._client.pipeline(transaction=False)
         for command in commands:
             pipe.execute_command(*command)
+        for wait in waits:
+            waiting, where = self._copies.command(wait)
+            pipe.execute_command(*waiting, **where)
         answers: list[Any] = await pipe.execute(raise_on_error=False)
-        return answers
+        lost = next((answer for answer in answers if isinstance(answer, RedisCluster.ERRORS_ALLOW_RETRY)), None)
+        if lost is not None:
+            raise lost
+        self._confirm(waits, answers[len(commands) :])
+        return answers[: len(commands)]
+
+    def _confirm(self, waits: Sequence[Wait], confirmed: Sequence[Any]) -> None:
+        for (_, wanted), replicas in zip(waits, confirmed, strict=True):
+            if not isinstance(replicas, int) or replicas < wanted:
+                self._copies.forget()
+                raise StoreError("behind", "the replicas have not taken it yet")
 
 
 def translate(error: Exception) -> StoreError:

@@ -161,7 +161,7 @@ class Shipper:
         try:
             if self.state.layout is None:
                 self.state.layout = await layout.settle(self._store)
-            answers = await self._store.run(delivery.commands)
+            answers = await self._store.run(delivery.commands, copied=True)
         except StoreError as error:
             if self.state.failing_since is None:
                 self.state.failing_since = self._clock()

@@ -52,8 +52,17 @@ class Store(Section):
     )
     username: str | None = Field(default=None, min_length=1, description="ACL user; overrides the url's.")
     password: SecretStr | None = Field(default=None, min_length=1, description="Its password; overrides the url's.")
-    password_file: Path | None = Field(default=None, description="File that holds password.")
+    password_file: Path | None = Field(
+        default=None, description="File that holds password; read for each new connection, so it may be changed at any time."
+    )
     ca_file: Path | None = Field(default=None, description="PEM file of the authorities to trust for rediss://.")
+    copies: int = Field(
+        default=0,
+        ge=0,
+        le=5,
+        description="Replicas that must have an incident before it leaves the spool, for a store that fails over behind one "
+        "address. With Sentinel or a Cluster it is one wherever there is a replica.",
+    )
     retention_days: float = Field(
         default=90,
         gt=0,

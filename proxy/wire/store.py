@@ -10,6 +10,7 @@ import structlog
 
 from proxy.evidence import embedded
 from proxy.evidence.connect import StoreOptions, connect
+from proxy.evidence.copies import Copies
 from proxy.evidence.embedded import EmbeddedStore, EmbeddedStoreError
 from proxy.evidence.redis_store import RedisStore, Saw, unseen
 from proxy.settings import Settings
@@ -29,9 +30,21 @@ def options(settings: Settings, url: str) -> StoreOptions:
         url=url,
         username=s.username if configured else None,
         password=s.password.get_secret_value() if configured and s.password is not None else None,
+        password_file=_password_file(settings) if configured else None,
         ca_file=str(s.ca_file) if configured and s.ca_file is not None else None,
         timeout=s.timeout,
     )
+
+
+def _password_file(settings: Settings) -> str | None:
+    """The file from which the password was read, so that it is read again when it changes; None where the environment won."""
+    s = settings.store
+    if s.password_file is None or s.password is None:
+        return None
+    try:
+        return str(s.password_file) if s.password_file.read_text().rstrip("\r\n") == s.password.get_secret_value() else None
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 class OwnStore:
@@ -90,4 +103,5 @@ def url_of(settings: Settings) -> str | None:
 
 def open_store(settings: Settings, url: str, saw: Saw = unseen) -> RedisStore:
     """A client of the store at `url`; nothing is connected yet. `saw` gets the operation and the seconds of each round trip."""
-    return RedisStore(connect(options(settings, url)), saw)
+    client = connect(options(settings, url))
+    return RedisStore(client, saw, Copies(client, settings.store.copies if settings.store.url else 0, settings.store.timeout))

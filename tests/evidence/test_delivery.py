@@ -284,10 +284,10 @@ class CountingStore(RedisStore):
         self.commands = 0
         self.rounds = 0
 
-    async def run(self, commands):
+    async def run(self, commands, *, copied=False):
         self.commands += len(commands)
         self.rounds += 1
-        return await super().run(commands)
+        return await super().run(commands, copied=copied)
 
 
 @pytest.mark.parametrize("total", [60, 1500])
