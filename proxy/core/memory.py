@@ -44,12 +44,13 @@ class AccountChange(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class FirstUse(msgspec.Struct, frozen=True, omit_defaults=True):
     """The first good use of a token that was seen here. `new`: the token was issued while this memory ran, so that it was the
-    first use anywhere."""
+    first use anywhere. `row` is its key in the source, which tells it where only digests are stored."""
 
     fingerprint: str
     tenant: str
     at: float
     new: bool = False
+    row: int | str | None = None
 
 
 class OauthEvent(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -94,7 +94,9 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Sibling(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Another row that bears on a token. `relation`: newer (same application and owner, created later), older,
+    """Another row that bears on a token. `refreshable` as in `Known`.
+
+    `relation`: newer (same application and owner, created later), older,
     successor (its previous_refresh_token is this row's refresh token), predecessor, same_instant (revoked in the same
     millisecond)."""
 
@@ -108,11 +110,13 @@ class Sibling(msgspec.Struct, frozen=True, omit_defaults=True):
     owner: str | None = None
     used: bool | None = None
     fingerprint: str | None = None
+    refreshable: bool | None = None
 
 
 class NearMiss(msgspec.Struct, frozen=True, omit_defaults=True):
     """A known secret that the presented bytes nearly are. `change` says what must be done to the presented bytes
-    (scheme_doubled, quoted, whitespace, percent_encoded, case_changed, truncated, extended) or is `none`; `column` is
+    (scheme_doubled, quoted, whitespace, percent_encoded, base64_encoded, case_changed, alphabet_changed, truncated,
+    extended) or is `none`; `column` is
     where the result was found (token, refresh_token, application_secret, grant, digest)."""
 
     change: str

@@ -74,16 +74,19 @@ async def dossier(reader: EvidenceReader, incident: Incident, required_scopes: S
     notes = await _try("notes", reader.notes(incident.id), [], unread)
     name, calls = await _oauth(reader, incident, unread)
     history = await _try("history", reader.history(name), None, unread) if name else None
+    uses = await _try("first uses of other tokens", _uses(reader, _revoked_at(incident, history)), [], unread)
     evidence = Evidence(
         incident=incident,
         notes=tuple(notes),
         history=history,
         client=_client(incident, notes),
-        others=await _others(reader, incident, history, unread),
+        others=await _others(reader, incident, history, uses, unread),
         backend_verdicts=await _verdicts(reader, incident, notes, unread),
         addressed_tenant=incident.addressed_tenant,
         required_scopes=tuple(required_scopes),
         first_uses=await _first_uses(reader, notes, incident, unread),
+        first_uses_of_rows={str(use.row): use.at for use in uses if use.row is not None},
+        refresh_token_of=await _access_of(reader, incident, history, unread),
         owner_change=incident.owner_change,
         oauth=calls,
         addressed_serves=await _serves(reader, incident, unread),
@@ -210,17 +213,25 @@ async def _serves(reader: EvidenceReader, incident: Incident, unread: list[str])
     return any(minute.traffic.good for minute in minutes)
 
 
+async def _access_of(reader: EvidenceReader, incident: Incident, history: TokenHistory | None, unread: list[str]) -> str:
+    """The access token with which what was presented had been issued here as a refresh token; empty where it was none."""
+    if incident.oauth is not None or not incident.fingerprint or (history is not None and history.last_good is not None):
+        return ""
+    link = await _try("refresh token", reader.oauth_link(incident.fingerprint), None, unread)
+    return link.access if link is not None else ""
+
+
 # --- others ---------------------------------------------------------------------------------------------------------
 
 
-async def _others(reader: EvidenceReader, incident: Incident, history: TokenHistory | None, unread: list[str]) -> Others:
+async def _others(
+    reader: EvidenceReader, incident: Incident, history: TokenHistory | None, uses: Sequence[FirstUse], unread: list[str]
+) -> Others:
     at = incident.at
     ended = _ended_between(incident, history)
-    revoked = _revoked_at(incident, history)
-    beside, deaths, uses = await asyncio.gather(
+    beside, deaths = await asyncio.gather(
         _try("incidents of others", reader.incidents_between(at - BESIDE_SECONDS, at + BESIDE_SECONDS), [], unread),
         _try("ends of other tokens", _deaths(reader, *ended), [], unread),
-        _try("first uses of other tokens", _uses(reader, revoked), [], unread),
     )
     return Others(
         incidents=_grouped(other for other in beside if other.id != incident.id),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -66,6 +68,46 @@ def test_undoing_what_was_done_finds_the_token(token, damage):
     raw = token.encode()
     done = [b"Bearer Bearer %s", b'"%s"', b" %s\n", b"%%22%s%%22", b"%sjunk", b"junk%s", b"Bearer '%s'"][damage] % raw
     assert raw in {candidate.plain for candidate in near.candidates(done)}
+
+
+TOKEN = b"aB3-_dEfGhIjKlMnOpQrStUvWxYz0123456789aBcDe"
+DAMAGED = {
+    "user and password": (b"Basic " + base64.b64encode(b"okta:" + TOKEN), "scheme_other"),
+    "Base64": (base64.b64encode(TOKEN), "base64_encoded"),
+    "twice": (TOKEN * 2, "extended"),
+    "twice, joined by a comma": (TOKEN + b"," + TOKEN, "extended"),
+    "a JSON member": (b'Bearer {"access_token":"%s"}' % TOKEN, "extended"),
+    "in brackets": (b"Bearer [%s]" % TOKEN, "extended"),
+    "escaped quotes": (b'Bearer \\"%s\\"' % TOKEN, "quoted"),
+    "quotes of HTML": (b"Bearer &quot;%s&quot;" % TOKEN, "quoted"),
+    "the other alphabet": (TOKEN.replace(b"-", b"+").replace(b"_", b"/"), "alphabet_changed"),
+}
+
+
+@pytest.mark.parametrize("presented,change", DAMAGED.values(), ids=DAMAGED)
+def test_what_products_make_of_a_token_is_undone(presented, change):
+    assert change == {c.plain: c.change for c in near.candidates(presented)}[TOKEN]
+
+
+def test_a_token_that_lost_one_letter_is_completed_and_nothing_else_is():
+    assert {TOKEN} == {c.plain for c in near.completions(b"Bearer " + TOKEN[:-1])} & {TOKEN}
+    assert {TOKEN} == {c.plain for c in near.completions(TOKEN[1:])} & {TOKEN}
+    assert [] == near.completions(TOKEN + b"!")
+    assert [] == near.completions(b"short")
+
+
+def test_both_ends_of_a_token_may_be_missing_and_no_more_than_eight_letters_of_either():
+    stored = TOKEN.decode()
+    assert "truncated" == near.relation(stored[8:-8], stored)
+    assert near.relation(stored[9:], stored) is None
+    assert near.relation(stored[:-9], stored) is None
+
+
+def test_one_case_is_told_of_long_secrets_that_are_no_digests():
+    assert near.one_case(b"Bearer " + TOKEN.lower())
+    assert near.one_case(TOKEN.upper())
+    assert not near.one_case(TOKEN)
+    assert not near.one_case(hashlib.sha256(TOKEN).hexdigest().encode())
 
 
 def test_options_tell_their_faults_without_a_database():

@@ -36,6 +36,9 @@ def examine_disagreement(scene: Scene) -> Found | None:
 
 def _doubts(scene: Scene) -> tuple[str, ...]:
     """What was read later and may have been so already: never proof, but enough not to be certain."""
+    if scene.elsewhere:
+        named = scene.evidence.addressed_tenant
+        return (f"The address called is that of {named}; whether that is another tenant is not known.",)
     for look in scene.later:
         state = look.state
         if isinstance(state, Unknown):

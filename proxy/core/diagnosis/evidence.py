@@ -109,9 +109,10 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     sources taken for this incident. `backend_verdicts` are this token's, by instance. `addressed_tenant` is whose URL or
     host was called. `required_scopes` are those of which the operation needs one. `grant_exists` tells whether an
     authorization grant of the same application and owner is known (authorization-code set-up). `first_uses` maps the
-    fingerprint of a sibling to its first use seen here. `owner_change` is the last change that SCIM made to the account that
-    owns the token. `addressed_serves` tells whether requests with tokens of `addressed_tenant` are served, so that the name in
-    the address is one that rows have.
+    fingerprint of a sibling to its first use seen here, `first_uses_of_rows` its row. `refresh_token_of` names the access token
+    with which the presented secret was issued here as a refresh token. `owner_change` is the last change that SCIM made to the
+    account that owns the token. `addressed_serves` tells whether requests with tokens of `addressed_tenant` are served, so that
+    the name in the address is one that rows have.
     """
 
     incident: Incident | None = None
@@ -131,3 +132,5 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     first_uses: dict[str, float] = {}
     owner_change: AccountChange | None = None
     addressed_serves: bool | None = None
+    first_uses_of_rows: dict[str, float] = {}
+    refresh_token_of: str = ""

@@ -16,6 +16,23 @@ CLEANUP: Final = (
 )
 
 
+DEFAULT_LENGTH: Final = 43
+"""Characters of a token by Doorkeeper's own generator (lib/doorkeeper/oauth/helpers/unique_token.rb)."""
+CUT: Final = 8
+"""Characters that are missing from a token that was cut by mistake: more is another secret."""
+DIGESTS_ONLY: Final = "digests_only"
+"""The flag of a search among digests, where a token that was cut by several characters or respelled cannot be found."""
+ONE_CASE: Final = "one_case"
+"""The flag of a long secret whose letters are all of one case."""
+
+
+def unsearchable(scene: Scene) -> bool:
+    """What was presented looks like a token that was cut or respelled, and the source holds digests only."""
+    if DIGESTS_ONLY not in scene.flags or scene.near_misses:
+        return False
+    return ONE_CASE in scene.flags or DEFAULT_LENGTH - CUT <= scene.credential_length < DEFAULT_LENGTH
+
+
 def was_known(scene: Scene) -> bool:
     """The token worked here once, or its row was seen."""
     return scene.before is not None or scene.last_good is not None
@@ -78,21 +95,25 @@ def _application_destroyed(scene: Scene, row: Known) -> bool:
 
 def examine_unknown(scene: Scene) -> Found | None:
     """No row, no memory, and nothing that it nearly is."""
-    if not scene.gone or scene.healed or was_known(scene) or scene.near_misses or not scene.presented:
+    if scene.healed or was_known(scene) or scene.near_misses or scene.evidence.refresh_token_of:
         return None
-    sure = scene.confirmed and scene.searched
+    damaged = scene.credential.startswith("malformed") and scene.searched and scene.credential_length > 0
+    if not damaged and not (scene.gone and scene.presented):
+        return None
+    sure = scene.confirmed and scene.searched and not damaged and not unsearchable(scene)
     return Found(
         Confidence.LIKELY if sure else Confidence.POSSIBLE,
         "The presented token does not exist here and is not known to have existed.",
         evidence_for=(
-            f"No row at {utc(scene.at)} ({scene.then.via if scene.then else 'unknown'}).",
+            *(() if damaged else (f"No row at {utc(scene.at)} ({scene.then.via if scene.then else 'unknown'}).",)),
             "It was never seen to work here.",
             *(("Nothing like it was found: no mangled form, no other kind of secret.",) if scene.searched else ()),
         ),
-        evidence_against=() if scene.confirmed else ("Only a replica was asked; it may have lagged behind.",),
+        evidence_against=() if scene.confirmed or damaged else ("Only a replica was asked; it may have lagged behind.",),
         missing=(
+            *(() if not damaged else ("what the client sends once the form is right",)),
             *(() if scene.searched else ("a search for near misses",)),
-            *(() if scene.confirmed else ("a reading of the primary",)),
+            *(() if scene.confirmed or damaged else ("a reading of the primary",)),
         ),
         words={"asked": utc(scene.at)},
     )
@@ -113,7 +134,8 @@ DELETED: Final = Rule(
 UNKNOWN: Final = Rule(
     Code.TOKEN_UNKNOWN,
     "There is no row for the token, and there is no sign that there ever was one.",
-    "The primary has no row, this proxy never saw it work, and the search for near misses found nothing.",
+    "The primary has no row, this proxy never saw it work, and the search for near misses found nothing. Where only digests "
+    "are stored, a secret that looks like a token cut short, or is all of one case, is left undetermined.",
     "This secret never existed here: ask from which environment or tenant it was copied, or issue a new token.",
     "{client} sends an access token that we did not issue for this address: perhaps it belongs to another environment. Please "
     "enter the token that you received for this connection. {steps}",

@@ -7,7 +7,7 @@ from typing import Final
 from proxy.core.credential import Why
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
 from proxy.core.diagnosis.evidence import ClientMemory
-from proxy.core.diagnosis.gone import was_known
+from proxy.core.diagnosis.gone import ONE_CASE, unsearchable, was_known
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.words import listed, utc
 from proxy.core.token import NearMiss
@@ -25,6 +25,8 @@ REPAIRS: Final = {
     "whitespace": ("white space was pasted with the token", "paste the token without spaces and line ends"),
     "characters": ("characters stand in it that no token has", "copy the token again and paste it as plain text"),
     "percent_encoded": ("the token is percent-encoded", "paste the token as it was given, without URL encoding"),
+    "base64_encoded": ("the token is Base64-encoded", "paste the token as it was given, without encoding it"),
+    "alphabet_changed": ("the characters - and _ were changed to + and /", "copy the token again and paste it as plain text"),
     "case_changed": ("capital and small letters were changed", "copy and paste the token, do not type it"),
     "truncated": ("a part of the token is missing at one end", "copy the whole token"),
     "extended": ("something was pasted together with the token", "paste the token alone"),
@@ -56,8 +58,24 @@ def examine_mangled(scene: Scene) -> Found | None:
     if malformed == SEVERAL:
         return _by_form(scene, SEVERAL, Confidence.LIKELY)
     if malformed == "malformed" and why != Why.EMPTY:
-        return _by_form(scene, why, Confidence.LIKELY if why in CERTAIN_FORM else Confidence.POSSIBLE)
-    return None
+        # looked for and not found: putting the form right would not help
+        likely = why in CERTAIN_FORM and not scene.searched
+        return _by_form(scene, why, Confidence.LIKELY if likely else Confidence.POSSIBLE)
+    return _among_digests(scene) if unsearchable(scene) else None
+
+
+def _among_digests(scene: Scene) -> Found:
+    return Found(
+        Confidence.POSSIBLE,
+        "The token may be a known one in a damaged form.",
+        evidence_for=(
+            f"It has {scene.credential_length} characters."
+            if ONE_CASE not in scene.flags
+            else "All its letters are of one case.",
+        ),
+        missing=("the stored tokens themselves: a token that was cut or respelled cannot be found among digests",),
+        words={"wrong": "it is incomplete or its letters were changed", "repair": "copy the whole token and paste it"},
+    )
 
 
 def _matched(match: NearMiss, why: str) -> Found:
@@ -90,6 +108,8 @@ def examine_wrong_kind(scene: Scene) -> Found | None:
     if not (scene.gone or scene.credential.startswith("malformed")) or was_known(scene):
         return None
     match = next((m for m in scene.near_misses if m.column in KINDS), None)
+    if match is None and scene.evidence.refresh_token_of:
+        return _issued_here(scene, scene.evidence.refresh_token_of)
     if match is None or any(m.column == "token" for m in scene.near_misses):
         return None
     kind = KINDS[match.column]
@@ -99,6 +119,16 @@ def examine_wrong_kind(scene: Scene) -> Found | None:
         evidence_for=(f"It matches the column {match.column} (row {match.row}).",),
         evidence_against=() if match.change == "none" else (f"Only with a change undone: {match.change}.",),
         words={"kind": kind},
+    )
+
+
+def _issued_here(scene: Scene, access: str) -> Found:
+    return Found(
+        Confidence.CERTAIN,
+        "The client presents a refresh token instead of an access token.",
+        evidence_for=(f"It was issued here as the refresh token of the access token {access}.",),
+        evidence_against=("Its row is gone, or holds another one by now.",) if scene.searched else (),
+        words={"kind": KINDS["refresh_token"]},
     )
 
 
@@ -153,8 +183,8 @@ def _doubts(memory: ClientMemory | None, at: float) -> tuple[str, ...]:
 MANGLED: Final = Rule(
     Code.TOKEN_MANGLED,
     "The token was damaged on its way into the header: prefix doubled or missing, quotes, white space, cut, encoded, case.",
-    "With the damage undone it is a known token (certain), or the form itself shows the damage (likely). Another scheme, such "
-    "as Basic, is no proof of damage.",
+    "With the damage undone it is a known token (certain), or the form itself shows the damage and nobody could look for the "
+    "token that was meant (likely). A form alone proves nothing where the token within it is unknown too.",
     "{client} sends it damaged: {wrong}. To repair it at the client: {repair}. {bearer}",
     "{client} sends the access token in a damaged form: {wrong}. Please {repair}. {bearer} {steps}",
     examine_mangled,

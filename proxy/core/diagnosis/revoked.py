@@ -6,7 +6,7 @@ from typing import Final
 
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
 from proxy.core.diagnosis.doers import doers
-from proxy.core.diagnosis.evidence import OauthEvent
+from proxy.core.diagnosis.evidence import NeighbourRequest, OauthEvent
 from proxy.core.diagnosis.oauth import granted_before, is_oauth, refused_call
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.superseded import HANDOVER, ONE_EVENT, replacement_at, replacements, revoked_at
@@ -67,22 +67,35 @@ def _presented_again(scene: Scene) -> Found | None:
 def _by_use(scene: Scene, row: Known, end: float) -> Found | None:
     """The trace that is left once Doorkeeper has emptied the successor's previous_refresh_token at its first use: a newer
     row, issued before this one's end and used since. Regenerating leaves the opposite order: revoked, then issued."""
-    newer = [s for s in replacements(scene) if s.used is not False and s.created_at < end - ROUND_TRIP and s.revoked_at != end]
+    newer = [
+        s for s in replacements(scene)
+        if s.used is not False and s.refreshable is not False and s.created_at < end and s.revoked_at != end
+    ]  # fmt: skip
     if not newer:
         return None
     newest = newer[-1]
-    first_use = scene.evidence.first_uses.get(newest.fingerprint or "")
-    exact = first_use is not None and abs(scene.source_time(first_use) - end) <= SAME_REQUEST
+    first_use = scene.first_use(newest)
+    exact = first_use is not None and abs(first_use - end) <= SAME_REQUEST
     against = (
+        *(_too_near(newest, end, first_use)),
         *(("This token worked after its end.",) if _worked_after(scene, end) else ()),
         *((f"The newer token was issued {span(end - newest.created_at)} before this one ended.",) if _far(newest, end) else ()),
         *(("Others were revoked in the same millisecond.",) if scene.mass else ()),
         *((f"The newer token was first used at {utc(first_use)}.",) if first_use is not None and not exact else ()),
     )
+    if against and newest.created_at >= end - ROUND_TRIP and not newest.refreshable:
+        return None
     line = f"It had a refresh token; a newer token was issued {utc(newest.created_at)}, before this one ended."
     used = (f"The newer token was first used at {utc(first_use)}, when this one ended.",) if exact else ()
     strong = Confidence.CERTAIN if exact else Confidence.LIKELY
     return _rotated(scene, row, newest.created_at, Confidence.POSSIBLE if against else strong, (line, *used), against)
+
+
+def _too_near(newer: Sibling, end: float, first_use: float | None) -> tuple[str, ...]:
+    """Issued, and this one ended, in less time than a client needs to use what it received, and no such use was seen."""
+    if newer.created_at < end - ROUND_TRIP or (newer.refreshable and first_use is not None and first_use <= end):
+        return ()
+    return (f"The newer token was issued only {span(end - newer.created_at)} before: as when a token is regenerated.",)
 
 
 def _at_once(scene: Scene, row: Known, end: float) -> Found | None:
@@ -117,7 +130,12 @@ def _refresh_of(scene: Scene) -> OauthEvent | None:
 
 def _by_successor(scene: Scene, row: Known, successor: Sibling) -> Found:
     line = f"A token issued {utc(successor.created_at)} came from this token's refresh token."
-    if successor.used is False:
+    first_use = scene.first_use(successor)
+    end = revoked_at(scene)
+    seen = first_use is not None and end is not None and abs(first_use - end) <= SAME_REQUEST
+    if seen:
+        line += f" It was first used at {utc(first_use)}, when this one ended."
+    elif successor.used is False:
         against = ("The successor has not been used yet; Doorkeeper revokes the old token only at its first use.",)
         return _rotated(scene, row, successor.created_at, Confidence.POSSIBLE, (line,), against)
     sure = Confidence.CERTAIN if successor.used else Confidence.LIKELY
@@ -149,16 +167,7 @@ def examine_null_refresh(scene: Scene) -> Found | None:
     end = revoked_at(scene)
     if end is None or scene.row is None or scene.row.refreshable or NULLABLE not in scene.flags:
         return None
-    near = sorted(
-        (
-            r
-            for r in scene.others.requests
-            if r.first_use is not False
-            and r.tenant != scene.row.tenant
-            and -0.1 <= end - scene.source_time(r.at) <= SAME_REQUEST
-        ),
-        key=lambda r: (not r.first_use, r.at, repr(r)),
-    )
+    near = _strangers(scene, end)
     if not near:
         return None
     explained = replacement_at(scene, end) is not None or scene.mass
@@ -181,6 +190,34 @@ def examine_null_refresh(scene: Scene) -> Found | None:
     )
 
 
+def _strangers(scene: Scene, end: float) -> list[NeighbourRequest]:
+    """Requests of other tenants in whose time it was revoked, proven first uses in front."""
+    mine = scene.last_row.tenant if scene.last_row else ""
+    near = (
+        r
+        for r in scene.others.requests
+        if r.first_use is not False and r.tenant != mine and -0.1 <= end - scene.source_time(r.at) <= SAME_REQUEST
+    )
+    return sorted(near, key=lambda r: (not r.first_use, r.at, repr(r)))
+
+
+def _other_reasons(scene: Scene, end: float) -> tuple[str, ...]:
+    """What may have revoked it just as well, and cannot be told from somebody's deed."""
+    row = scene.row
+    if scene.mass or row is None or _revocations(scene):
+        return ()
+    unused = [s for s in scene.related("successor") if s.created_at <= end]
+    stranger = NULLABLE in scene.flags and not row.refreshable and _strangers(scene, end)
+    return (
+        *(
+            (f"The client had refreshed at {utc(unused[0].created_at)}; this may be the end of the old token.",)
+            if unused
+            else ()
+        ),
+        *(("A stranger's request may have revoked it (doorkeeper#1497).",) if stranger else ()),
+    )
+
+
 def examine_revoked(scene: Scene) -> Found | None:
     """The row says revoked, and nothing more special explains it."""
     row, end = scene.last_row, revoked_at(scene)
@@ -190,9 +227,10 @@ def examine_revoked(scene: Scene) -> Found | None:
         return _by_reason_only(scene)
     if end is None or (row.expires_at is not None and row.expires_at < end):
         return None
-    mass = scene.mass
+    mass, doubts = scene.mass, _other_reasons(scene, end)
+    sure = Confidence.CERTAIN if scene.row is not None else Confidence.LIKELY
     return Found(
-        Confidence.CERTAIN if scene.row is not None else Confidence.LIKELY,
+        Confidence.POSSIBLE if doubts else sure,
         f"The token was revoked at {utc(end)}" + (f", together with {scene.same_instant} others." if mass else "."),
         evidence_for=(
             f"revoked_at of its row: {utc(end)}.",
@@ -201,7 +239,7 @@ def examine_revoked(scene: Scene) -> Found | None:
             *(f"POST /oauth/revoke at {utc(e.at)} by {e.client or 'an unnamed client'} named it." for e in _revocations(scene)),
             *(("Our memory was older: the request was let through, and the backend refused it.",) if scene.by_backend else ()),
         ),
-        evidence_against=_later_life(scene),
+        evidence_against=(*doubts, *_later_life(scene)),
         words={
             "revoked": utc(end),
             "event": "Many tokens were revoked at once: an application was revoked or re-authorized"
@@ -239,7 +277,8 @@ ROTATED: Final = Rule(
     Code.TOKEN_ROTATED,
     "The client refreshed its token and went on with the old one, which Doorkeeper revoked at the first use of the new one.",
     "Another row came from this row's refresh token (its previous_refresh_token, or a refresh that passed through here), and "
-    "this row was revoked at or after that.",
+    "this row was revoked at or after that; or a newer row with a refresh token was first used here as this one ended. A "
+    "successor that nobody has used yet decides nothing.",
     "{client} refreshed at {refreshed} and kept the old token. Check that one connection only uses these credentials; have the "
     "customer authorize again.",
     "{client} renewed its access at {refreshed} but kept sending the previous token, which ended with the renewal. Please "

@@ -109,19 +109,10 @@ def _listed(scopes: frozenset[str]) -> str:
 def examine_tenant(scene: Scene) -> Found | None:
     """A live token of one tenant at the address of another."""
     row, addressed = scene.row, scene.evidence.addressed_tenant
-    if (
-        row is None
-        or not addressed
-        or not row.tenant
-        or addressed == row.tenant
-        or not scene.alive_then
-        or not scene.by_backend
-    ):
+    if row is None or not scene.elsewhere or not scene.alive_then or not scene.by_backend:
         return None
     history = scene.incident.history if scene.incident else None
     usual = history.last_good_address if history is not None else ""
-    if usual == addressed:
-        return None
     proven = bool(usual) or scene.evidence.addressed_serves is True
     return Found(
         Confidence.LIKELY if proven else Confidence.POSSIBLE,

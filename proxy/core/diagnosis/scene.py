@@ -72,9 +72,23 @@ class Scene(msgspec.Struct, frozen=True):
         return self.incident.fingerprint if self.incident else ""
 
     @property
+    def credential_length(self) -> int:
+        """Octets of what was presented, 0 where that is not known."""
+        return self.incident.credential_length if self.incident else 0
+
+    @property
     def offset(self) -> float | None:
         """Seconds by which the source's clock is ahead of ours."""
         return self.then.clock_offset if self.then else None
+
+    @property
+    def elsewhere(self) -> bool:
+        """Called at the address of a tenant that is not the row's, and where the token has not been served."""
+        row, addressed = self.row, self.evidence.addressed_tenant
+        if row is None or not addressed or not row.tenant or addressed == row.tenant:
+            return False
+        history = self.incident.history if self.incident else None
+        return history is None or history.last_good_address != addressed
 
     @property
     def last_row(self) -> Known | None:
@@ -101,6 +115,12 @@ class Scene(msgspec.Struct, frozen=True):
     def source_time(self, at: float) -> float:
         """A time of the proxy's clock by the source's clock."""
         return at + (self.offset or 0.0)
+
+    def first_use(self, sibling: Sibling) -> float | None:
+        """When another row's token was first used here, by the source's clock; by its name, or by its row among digests."""
+        used = self.evidence.first_uses.get(sibling.fingerprint or "")
+        used = self.evidence.first_uses_of_rows.get(str(sibling.row)) if used is None else used
+        return None if used is None else self.source_time(used)
 
     def related(self, relation: str) -> tuple[Sibling, ...]:
         """Siblings of one relation that existed then, oldest first."""

@@ -19,6 +19,10 @@ ONE_EVENT: Final = 5.0
 """Seconds between revoking the old row and inserting the new one in a single regeneration, slow transactions included."""
 REPLACED: Final = "secret_replaced"
 """The flag of a look around a row that is there and holds another secret."""
+SAME_TIME: Final = 3_600.0
+"""Seconds without a request of either client within which both still count as at work: identity providers poll by the hour."""
+OFTEN: Final = 3
+"""Requests of a client from which on it is at work, and no try."""
 SAME_INSTANT: Final = 0.001
 """Seconds: Doorkeeper's revoke_all_for gives all rows one revoked_at; what died with this token did not replace it."""
 HANDOVER: Final = 86_400.0
@@ -81,9 +85,14 @@ def _in_place(scene: Scene, row: Known) -> Found:
 def _at_revocation(scene: Scene, row: Known, end: float) -> Found:
     exact = replacement_at(scene, end)
     if exact is not None:
-        against = ("The token had a refresh token; a refresh at that moment could look the same.",) if row.refreshable else ()
+        refreshing = row.refreshable and exact.refreshable is not False
+        against = ("The token had a refresh token; a refresh at that moment could look the same.",) if refreshing else ()
         line = f"The newer token was issued {span(exact.created_at - end)} from the moment at which this one was revoked."
-        return _found(scene, row, exact, Confidence.LIKELY if against else Confidence.CERTAIN, line, against)
+        shared = _perhaps_shared(scene)
+        strong = Confidence.LIKELY if against else Confidence.CERTAIN
+        # a refresh issues first and ends the old one later; regenerating ends it first, or both in one transaction
+        undecided = shared or (refreshing and exact.refreshable and exact.created_at < end)
+        return _found(scene, row, exact, Confidence.POSSIBLE if undecided else strong, line, (*against, *shared))
     since = scene.source_time(scene.last_good) if scene.last_good is not None else None
     before = [s for s in replacements(scene) if since is not None and since <= s.created_at <= end]
     if before and end - before[-1].created_at <= HANDOVER and not row.refreshable:
@@ -150,28 +159,49 @@ def examine_shared(scene: Scene) -> Found | None:
     if row is None or newer is None or pair is None:
         return None
     first, second = pair
-    people = by_hand(first.agent) or by_hand(second.agent)
+    people, at_once = _by_people(pair), _overlap(first, second)
+    doubtful = people or not at_once or min(first.count, second.count) < OFTEN
     return Found(
-        Confidence.POSSIBLE if people or min(first.count, second.count) < 3 else Confidence.LIKELY,
+        Confidence.POSSIBLE if doubtful else Confidence.LIKELY,
         f"Two connections, {first.agent} and {second.agent}, held the same token; it was replaced {utc(newer.created_at)}.",
         evidence_for=(
             f"{first.agent} used it from {utc(first.first)} to {utc(first.last)}.",
-            f"{second.agent} used it from {utc(second.first)} to {utc(second.last)}: at the same time.",
+            f"{second.agent} used it from {utc(second.first)} to {utc(second.last)}"
+            + (": at the same time." if at_once else ", within the same hour."),
             f"A newer token was issued {utc(newer.created_at)}, when this one was revoked.",
         ),
-        evidence_against=("One of the two is a tool that people use by hand.",) if people else (),
+        evidence_against=(
+            *(("One of the two is a tool that people use by hand.",) if people else ()),
+            *(() if at_once else ("One may have taken the place of the other.",)),
+        ),
         words={"first": first.agent, "second": second.agent, "newer": utc(newer.created_at)},
         times={"newer_at": newer.created_at, "revoked_at": end},
     )
 
 
 def _two_connections(scene: Scene) -> tuple[ClientIdentity, ClientIdentity] | None:
-    """The two busiest client identities of different agents whose times of use overlap. Prefixes alone say nothing: one
-    client leaves from many addresses."""
+    """The two busiest client identities of different agents whose times of use overlap or touch. Prefixes alone say nothing:
+    one client leaves from many addresses."""
     history = scene.incident.history if scene.incident and scene.incident.history else scene.evidence.history
     clients = sorted(history.clients if history else (), key=lambda c: (by_hand(c.agent), -c.count, repr(c)))
     pairs = ((a, b) for i, a in enumerate(clients) for b in clients[i + 1 :])
-    return next((p for p in pairs if p[0].agent != p[1].agent and p[0].first < p[1].last and p[1].first < p[0].last), None)
+    return next((p for p in pairs if p[0].agent != p[1].agent and _overlap(*p, slack=SAME_TIME)), None)
+
+
+def _overlap(a: ClientIdentity, b: ClientIdentity, slack: float = 0.0) -> bool:
+    return a.first < b.last + slack and b.first < a.last + slack
+
+
+def _by_people(pair: tuple[ClientIdentity, ClientIdentity]) -> bool:
+    return any(by_hand(client.agent) for client in pair)
+
+
+def _perhaps_shared(scene: Scene) -> tuple[str, ...]:
+    """Two clients at work within an hour of each other: whether one replaced the other or both go on cannot be told."""
+    pair = _two_connections(scene)
+    if pair is None or _by_people(pair) or min(client.count for client in pair) < OFTEN:
+        return ()
+    return (f"{pair[0].agent} and {pair[1].agent} both used it within the same hour; they may have shared it.",)
 
 
 SUPERSEDED: Final = Rule(

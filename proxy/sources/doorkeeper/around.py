@@ -71,10 +71,17 @@ class Around:
         chosen = near.candidates(presented)
         if not chosen:
             return
-        values = near.forms(chosen)
-        prefix = near.prefix(presented)
-        for found in await self._database.near(list(values), prefix):
-            miss = self._by_value(found, values) if found.value in values else self._by_ends(found, prefix)
+        await self._find(near.forms(chosen), near.prefix(presented), presented)
+        if self._options.hashing is Hashing.PLAIN or self._near:
+            return
+        await self._find(near.digests(near.completions(presented)), None, presented)
+        if self._options.hashing is Hashing.SHA256:
+            spelling = ("one_case",) if near.one_case(presented) else ()
+            self._flags = (*self._flags, "digests_only", *spelling)
+
+    async def _find(self, values: Mapping[str, tuple[near.Candidate, str]], prefix: str | None, presented: bytes) -> None:
+        for found in await self._database.near(list(values), prefix) if values else ():
+            miss = self._by_value(found, values) if found.value in values else self._by_ends(found, prefix, presented)
             if miss is not None and miss not in self._near:
                 self._near.append(miss)
 
@@ -87,7 +94,9 @@ class Around:
                 column = "digest"
         return NearMiss(candidate.change, column, self._fingerprint(candidate.plain), found.row, found.tenant)
 
-    def _by_ends(self, found: Found, prefix: str | None) -> NearMiss | None:
+    def _by_ends(self, found: Found, prefix: str | None, presented: bytes) -> NearMiss | None:
+        if found.column == "digest":
+            return NearMiss("none", "digest", self._fingerprint(presented), found.row, found.tenant)
         change = near.relation(prefix, found.value) if prefix is not None else None
         if change is None or _is_digest(found.value):
             return None

@@ -202,7 +202,7 @@ def _truth(value: object) -> bool | None:
 
 
 def _sibling(record: Iterable[Any]) -> Sibling:
-    relation, row, created_at, revoked_at, expires_in, tenant, application, owner, used, _ = record
+    relation, row, created_at, revoked_at, expires_in, tenant, application, owner, used, refreshable, _ = record
     return Sibling(
         relation=relation,
         row=row,
@@ -213,6 +213,7 @@ def _sibling(record: Iterable[Any]) -> Sibling:
         application=application,
         owner=owner,
         used=_truth(used),
+        refreshable=_truth(refreshable),
     )
 
 

@@ -20,6 +20,9 @@ from proxy.sources.doorkeeper.schema import Table
 SIBLINGS: Final = 8
 """Rows per relation: a person reads no more, and the newest ones tell what happened."""
 
+DIGEST: Final = 64
+"""Digits of a SHA-256."""
+
 _LIMITED: Final = re.compile(r"\blimit\b", re.IGNORECASE)
 
 
@@ -138,7 +141,8 @@ class Statements:
         return (
             f"(SELECT '{relation}', {self._key('t')}, {micros('t.created_at')}, {micros('t.revoked_at')}, t.expires_in, "
             f"{tenant}, "
-            f"{_text(tokens, 't', 'application_id')}, {_text(tokens, 't', 'resource_owner_id')}, {used}, CAST(t.token AS CHAR) "
+            f"{_text(tokens, 't', 'application_id')}, {_text(tokens, 't', 'resource_owner_id')}, {used}, "
+            f"{self._refreshable('t')}, CAST(t.token AS CHAR) "
             f"FROM {tokens.name} AS t {join} WHERE {condition} ORDER BY {order} LIMIT {SIBLINGS})"
         )
 
@@ -203,13 +207,23 @@ class Statements:
         return " UNION ALL ".join(parts)
 
     def near_prefix(self, prefix: str) -> str | None:
-        """Tokens that begin with a text by the index; in a small table those that end with it as well."""
+        """Tokens that begin with a text by the index; in a small table those that hold it, or of which it is the digest."""
         tokens = self.shape.tokens
         select = f"SELECT 'token', CAST(t.token AS CHAR), CAST(t.id AS CHAR), NULL FROM {tokens.name} AS t"
         escaped = prefix.replace("!", "!!").replace("%", "!%").replace("_", "!_")
         parts = [f"({select} WHERE t.token LIKE {literal(escaped + '%')} ESCAPE '!' LIMIT {SIBLINGS})"]
         if tokens.small:
-            parts.append(f"({select} WHERE t.token LIKE {literal('%' + escaped)} ESCAPE '!' LIMIT {SIBLINGS})")
+            parts += [
+                f"(SELECT '{column}', CAST(t.{column} AS CHAR), CAST(t.id AS CHAR), NULL FROM {tokens.name} AS t "
+                f"WHERE t.{column} LIKE {literal('%' + escaped + '%')} ESCAPE '!' LIMIT {SIBLINGS})"
+                for column in ("token", "refresh_token")
+                if tokens.reads(column)
+            ]
+            if len(prefix) == DIGEST:
+                parts.append(
+                    f"(SELECT 'digest', CAST(t.token AS CHAR), CAST(t.id AS CHAR), NULL FROM {tokens.name} AS t "
+                    f"WHERE SHA2(t.token, 256) = {literal(prefix)} LIMIT {SIBLINGS})"
+                )
         elif not tokens.indexed("token"):
             return None
         return " UNION ALL ".join(parts)

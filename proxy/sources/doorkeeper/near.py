@@ -5,7 +5,10 @@ The damage is what people and products do to a token on its way into a field (fa
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
+import html
 import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
@@ -15,8 +18,11 @@ import msgspec
 
 from proxy.sources.doorkeeper.rows import storable_text
 
-VARIANTS: Final = 50
+VARIANTS: Final = 60
 """Candidates for one presented secret: each costs two index probes, so all of them together about a millisecond."""
+
+PIECES: Final = 4
+"""Parts of what was presented that may be a token of their own: user and password, a JSON member, the token twice."""
 
 EDGE: Final = 8
 """Characters that may be missing or too many at either end: more is another secret."""
@@ -24,11 +30,25 @@ EDGE: Final = 8
 SHORTEST: Final = 12
 """Characters below which a rest is no token any more, but something that anything may begin with."""
 
+URL_SAFE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+"""Characters of Doorkeeper's own tokens (lib/doorkeeper/oauth/helpers/unique_token.rb: urlsafe_base64)."""
+
 _DEPTH: Final = 3
 LENGTH: Final = 1_024
 """Octets of an opaque token, by far; signed tokens are longer."""
 _SCHEME: Final = re.compile(rb"\A(bearer|token|basic|oauth2?|apikey|api-key|authorization)(?::[ \t]*|[ \t]+)", re.IGNORECASE)
-_QUOTES: Final = (b'"', b"'", b"`", "\u201c".encode(), "\u201d".encode(), "\u2018".encode(), "\u2019".encode(), b"<", b">")
+_QUOTES: Final = (
+    b'"',
+    b"'",
+    b"`",
+    "\u201c".encode(),
+    "\u201d".encode(),
+    "\u2018".encode(),
+    "\u2019".encode(),
+    b"<",
+    b">",
+    b"\\",
+)
 _BLANKS: Final = (
     b" ",
     b"\t",
@@ -42,6 +62,13 @@ _BLANKS: Final = (
     b"\xa0",
     b"\0",
 )
+
+
+_RUNS: Final = (re.compile(rb"[A-Za-z0-9_-]{12,}"), re.compile(rb"[A-Za-z0-9._~+/-]{12,}=*"))
+"""What a token is made of: Doorkeeper's own, and any (RFC 6750 section 2.1); of SHORTEST characters at least."""
+_BASE64: Final = re.compile(rb"\A[A-Za-z0-9+/_-]{16,}={0,2}\Z")
+_TO_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -67,8 +94,11 @@ def candidates(presented: bytes, length: int = LENGTH) -> list[Candidate]:
     found.setdefault(body, "none")
     _peel(body, "none", 0, found)
     for plain, change in list(found.items()):
-        for other in _cased(plain):
-            found.setdefault(other, "case_changed" if change == "none" else change)
+        for piece in _pieces(plain):
+            found.setdefault(piece, "extended" if change == "none" else change)
+    for plain, change in list(found.items()):
+        for label, other in _respelled(plain):
+            found.setdefault(other, label if change == "none" else change)
     for plain in (body, *(plain for plain in list(found) if plain.strip() == plain)):
         for cut in _cut(plain):
             found.setdefault(cut, "extended")
@@ -88,10 +118,41 @@ def forms(chosen: list[Candidate]) -> Mapping[str, tuple[Candidate, str]]:
     return found
 
 
-def prefix(presented: bytes) -> str | None:
-    """Return the text with which a truncated token would begin, None when it is too short to say anything."""
+def digests(chosen: list[Candidate]) -> Mapping[str, tuple[Candidate, str]]:
+    """Return the digests under which candidates may be stored, and nothing else."""
+    return {hashlib.sha256(candidate.plain).hexdigest(): (candidate, "sha256") for candidate in chosen}
+
+
+def completions(presented: bytes) -> list[Candidate]:
+    """Return what a token may have been that lost its first or its last character. Among digests no other cut can be found:
+    64 letters at two ends are 128 more index probes, two at one end would be 8,192."""
     rest = _without_scheme(presented)
-    text = storable_text((presented if rest is None else rest).strip())
+    bare = presented if rest is None else rest
+    if not SHORTEST <= len(bare) <= LENGTH or bare.translate(None, URL_SAFE):
+        return []
+    letters = [bytes((letter,)) for letter in URL_SAFE]
+    return [Candidate(whole, "truncated") for letter in letters for whole in (bare + letter, letter + bare)]
+
+
+def one_case(presented: bytes) -> bool:
+    """Whether it is long and all its letters are of one case, which chance gives no token of Doorkeeper's. Digests do that too,
+    so something that consists of hexadecimal digits only does not count."""
+    rest = _without_scheme(presented)
+    bare = presented if rest is None else rest
+    hexadecimal = not bare.lower().translate(None, b"0123456789abcdef")
+    return (
+        len(bare) >= 2 * SHORTEST and bare in (bare.lower(), bare.upper()) and bare.lower() != bare.upper() and not hexadecimal
+    )
+
+
+def prefix(presented: bytes) -> str | None:
+    """Return the text with which a truncated token would begin, None when it is too short to say anything. Within quotes, or
+    after a second scheme, it is the longest run of a token's characters."""
+    rest = _without_scheme(presented)
+    bare = (presented if rest is None else rest).strip()
+    if len(bare) <= LENGTH and _RUNS[1].fullmatch(bare) is None:
+        bare = next(iter(_pieces(bare)), bare)
+    text = storable_text(bare)
     return text if text is not None and SHORTEST <= len(text) <= LENGTH and text.isascii() else None
 
 
@@ -101,10 +162,10 @@ def relation(presented: str, stored: str) -> str | None:
         return None
     if presented.lower() == stored.lower():
         return "case_changed"
-    missing = len(stored) - len(presented)
-    if 0 < missing <= EDGE and presented in (stored[missing:], stored[:-missing]):
-        return "truncated"
-    return None
+    start = stored.find(presented)
+    if start < 0:
+        return None
+    return "truncated" if max(start, len(stored) - len(presented) - start) <= EDGE else None
 
 
 def _without_scheme(value: bytes) -> bytes | None:
@@ -129,6 +190,12 @@ def _layers(value: bytes) -> Iterator[tuple[str, bytes]]:
     yield "whitespace", _without(value, _BLANKS, ends_only=False) if scheme is None else value
     if b"%" in value:
         yield "percent_encoded", urllib.parse.unquote_to_bytes(value)
+    if b"&" in value:
+        yield "quoted", html.unescape(value.decode("utf-8", "replace")).encode()
+    half = len(value) // 2
+    if value[:half] == value[half:]:
+        yield "extended", value[:half]
+    yield "base64_encoded", _decoded(value)
 
 
 def _without(value: bytes, parts: tuple[bytes, ...], *, ends_only: bool) -> bytes:
@@ -146,8 +213,28 @@ def _without(value: bytes, parts: tuple[bytes, ...], *, ends_only: bool) -> byte
     return value
 
 
-def _cased(value: bytes) -> tuple[bytes, ...]:
-    return tuple(other for other in (value.lower(), value.upper(), value.swapcase()) if other != value)
+def _decoded(value: bytes) -> bytes:
+    """What Base64 holds, if that is text; empty otherwise."""
+    if not _BASE64.match(value):
+        return b""
+    try:
+        text = base64.b64decode(value.rstrip(b"=").translate(_TO_STANDARD) + b"=" * (-len(value.rstrip(b"=")) % 4))
+    except binascii.Error:
+        return b""
+    return text if len(text) >= SHORTEST and text.isascii() and text.decode("ascii").isprintable() else b""
+
+
+def _pieces(value: bytes) -> list[bytes]:
+    """The longest runs of a token's characters within something else."""
+    found = dict.fromkeys(run for runs in _RUNS for run in runs.findall(value) if run != value)
+    return sorted(found, key=len, reverse=True)[:PIECES]
+
+
+def _respelled(value: bytes) -> Iterator[tuple[str, bytes]]:
+    for other in (value.lower(), value.upper(), value.swapcase()):
+        yield "case_changed", other
+    for table in (_TO_URL_SAFE, _TO_STANDARD):
+        yield "alphabet_changed", value.translate(table)
 
 
 def _cut(value: bytes) -> Iterator[bytes]:

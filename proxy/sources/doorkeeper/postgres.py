@@ -168,7 +168,7 @@ def _row(record: Sequence[Any]) -> Row:
 
 
 def _sibling(record: Iterable[Any]) -> Sibling:
-    relation, row, created_at, revoked_at, expires_in, tenant, application, owner, used, _ = record
+    relation, row, created_at, revoked_at, expires_in, tenant, application, owner, used, refreshable, _ = record
     return Sibling(
         relation=relation,
         row=row,
@@ -179,6 +179,7 @@ def _sibling(record: Iterable[Any]) -> Sibling:
         application=application,
         owner=owner,
         used=used,
+        refreshable=refreshable,
     )
 
 

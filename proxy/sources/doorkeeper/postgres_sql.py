@@ -148,7 +148,8 @@ class Statements:
         return (
             f"(SELECT '{relation}'::text, {self._key('t')}, extract(epoch FROM t.created_at)::float8, "
             f"extract(epoch FROM t.revoked_at)::float8, t.expires_in::int8, {tenant}, "
-            f"{_text(tokens, 't', 'application_id')}, {_text(tokens, 't', 'resource_owner_id')}, {used}, t.token::text "
+            f"{_text(tokens, 't', 'application_id')}, {_text(tokens, 't', 'resource_owner_id')}, {used}, "
+            f"{self._refreshable('t')}, t.token::text "
             f"FROM {tokens.name} AS t {join} WHERE {condition} ORDER BY {order} LIMIT {SIBLINGS})"
         )
 
@@ -227,7 +228,8 @@ class Statements:
 
     def _near_prefix(self) -> str:
         """$1 text, $2 the same with LIKE's own characters escaped. The index is walked from the value on, which finds what
-        begins with it in any sane collation; a small table is read through for endings and for other case as well."""
+        begins with it in any sane collation; a small table is read through for what holds it and for other case as well, and
+        for a token of which it is the digest."""
         tokens = self.shape.tokens
         value = f"$1::text::{tokens.columns['token'].type}"
         select = (
@@ -236,10 +238,22 @@ class Statements:
         )
         parts = [f"({select} AND t.token >= {value} ORDER BY t.token LIMIT {SIBLINGS})"] if tokens.indexed("token") else []
         if tokens.small:
-            like = "t.token::text LIKE $2::text || '%' OR t.token::text LIKE '%' || $2::text"
-            like += " OR lower(t.token::text) = lower($1::text)"
-            parts.append(f"({select} AND ({like}) LIMIT {SIBLINGS})")
+            parts += [_within(tokens, column) for column in ("token", "refresh_token") if tokens.reads(column)]
+            digest = "encode(sha256(convert_to(t.token::text, 'UTF8')), 'hex') = $1::text"
+            parts.append(
+                f"(SELECT 'digest'::text, t.token::text, t.id::text, NULL::text FROM {tokens.name} AS t "
+                f"WHERE length($1::text) = 64 AND {digest} LIMIT {SIBLINGS})"
+            )
         return " UNION ALL ".join(parts)
+
+
+def _within(tokens: Table, column: str) -> str:
+    """Rows whose secret holds the text, or is the text in another case."""
+    found = f"t.{column}::text LIKE '%' || $2::text || '%' OR lower(t.{column}::text) = lower($1::text)"
+    return (
+        f"(SELECT '{column}'::text, t.{column}::text, t.id::text, NULL::text FROM {tokens.name} AS t "
+        f"WHERE {found} LIMIT {SIBLINGS})"
+    )
 
 
 def _text(table: Table, alias: str, column: str) -> str:

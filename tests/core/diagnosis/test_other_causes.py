@@ -109,7 +109,6 @@ TABLE = {
         {
             "quotes around a known token": malformed("quoted", miss("quoted")),
             "the word Bearer is missing": malformed("scheme_missing", miss("none")),
-            "Bearer twice, remainder not known": malformed("scheme_doubled"),
             "Bearer twice, not searched": malformed("scheme_doubled", searched=False),
             "another scheme before a known token": malformed("scheme_other", miss("scheme_other")),
             "well-formed but cut": never_known(miss("truncated")),
@@ -118,6 +117,7 @@ TABLE = {
         },
         {
             "Basic credentials": malformed("scheme_other"),
+            "Bearer twice, and what remains is not known either": malformed("scheme_doubled"),
             "an endless value": malformed("too_long"),
             "nothing near": never_known(),
             "a refresh token in quotes": malformed("quoted", miss("quoted", "refresh_token")),
@@ -127,7 +127,10 @@ TABLE = {
     ),
     "wrong_secret_kind": (
         {f"the {column}": never_known(miss("none", column)) for column in KINDS}
-        | {"a refresh token with white space": malformed("whitespace", miss("whitespace", "refresh_token"))},
+        | {
+            "a refresh token with white space": malformed("whitespace", miss("whitespace", "refresh_token")),
+            "a refresh token of a row long gone": never_known(refresh_token_of="ee"),
+        },
         {
             "a damaged access token": never_known(miss("truncated")),
             "also an access token": never_known(miss("quoted"), miss("quoted", "refresh_token")),

@@ -1,5 +1,6 @@
 """What happened to the row: per cause scenarios that must give it, and near misses that must not."""
 
+import msgspec
 import pytest
 
 from proxy.core.diagnosis import Death, NeighbourRequest, OauthEvent, Others, diagnose
@@ -42,6 +43,13 @@ def null_refresh(*requests, flags=("previous_refresh_token_nullable",), state=RE
     return refusal(state, surroundings=around(*siblings, flags=flags, count=count), others=Others(requests=requests))
 
 
+def cut(length, *flags):
+    evidence = never_known(surroundings=around(flags=("digests_only", *flags)))
+    assert evidence.incident is not None
+    incident = msgspec.structs.replace(evidence.incident, credential_length=length)
+    return msgspec.structs.replace(evidence, incident=incident)
+
+
 STRANGER = NeighbourRequest("globex", AT - HOUR - 0.2, first_use=True)
 REFRESH = OauthEvent(AT - HOUR - 5, "token", 200, "refresh_token", presented=FP, created="ff")
 
@@ -67,6 +75,7 @@ NOT_SUPERSEDED = {
     "a second connection since January": refusal(
         REVOKED, surroundings=around(newer(ISSUED + DAY)), past=history(AT - 2 * HOUR)
     ),
+    "two clients within the hour: it may have been shared": shared(gap=1),
     "another owner's token": refusal(REVOKED, surroundings=around(newer(AT - HOUR, owner="12"))),
     "neither application nor owner": refusal(
         row(revoked_at=AT - HOUR, application=None, owner=None), surroundings=around(newer(AT - HOUR))
@@ -95,9 +104,24 @@ ROTATED = {
         OAUTH, surroundings=around(newer(AT - HOUR + 0.01), flags=("no_previous_refresh_token",))
     ),
     "link emptied at first use": refusal(OAUTH, surroundings=around(newer(AT - HOUR - 2, used=True))),
+    "renewed and used within milliseconds": refusal(
+        OAUTH, surroundings=around(newer(AT - HOUR - 0.02, refreshable=True, fingerprint="ff")), first_uses={"ff": AT - HOUR}
+    ),
+    "the same among digests, by the row": refusal(
+        OAUTH, surroundings=around(newer(AT - HOUR - 0.02, refreshable=True)), first_uses_of_rows={"8": AT - HOUR - 0.01}
+    ),
+    "first used here as this one ended, the link not emptied yet": refusal(
+        OAUTH, surroundings=around(successor(AT - HOUR - 2, used=False)), first_uses_of_rows={"9": AT - HOUR}
+    ),
 }
 NOT_ROTATED = {
     "regenerated: issued after the revocation": refusal(OAUTH, surroundings=around(newer(AT - HOUR + 0.01, used=True))),
+    "the newer one has no refresh token": refusal(
+        OAUTH, surroundings=around(newer(AT - HOUR - 2, refreshable=False)), first_uses_of_rows={"8": AT - HOUR}
+    ),
+    "issued just before its end, used after it": refusal(
+        OAUTH, surroundings=around(newer(AT - HOUR - 0.02, refreshable=True)), first_uses_of_rows={"8": AT - HOUR + 0.05}
+    ),
     "a static token": refusal(REVOKED, surroundings=around(newer(AT - HOUR - 2, used=True))),
     "a static token, where a refresh rotates at once": refusal(
         REVOKED, surroundings=around(newer(AT - HOUR + 0.01), flags=("no_previous_refresh_token",))
@@ -112,6 +136,21 @@ NOT_ROTATED = {
     ),
     "refresh of another token": refusal(OAUTH, oauth=(OauthEvent(AT - HOUR, "token", 200, "refresh_token", presented="ee"),)),
     "not revoked at all": backend_refusal(row(refreshable=True), surroundings=around(successor(AT - 5, used=True))),
+}
+NULL_REFRESH = {
+    "first use of a stranger's token": null_refresh(STRANGER),
+    "with the column of another adapter's migration": null_refresh(STRANGER, flags=("previous_refresh_token_nullable", "x")),
+}
+NOT_NULL_REFRESH = {
+    "column not nullable": null_refresh(STRANGER, flags=()),
+    "this token has a refresh token": null_refresh(STRANGER, state=OAUTH),
+    "the same tenant's request": null_refresh(NeighbourRequest("acme", AT - HOUR - 0.2, first_use=True)),
+    "a request after the revocation": null_refresh(NeighbourRequest("globex", AT - HOUR + 3, first_use=True)),
+    "a token long in use": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.2, first_use=False)),
+    "the only request in that second, of a token that may be old": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.5)),
+    "a busy second": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.2), NeighbourRequest("initech", AT - HOUR - 0.1)),
+    "regenerated at that moment": null_refresh(STRANGER, siblings=(newer(AT - HOUR),)),
+    "mass revocation": null_refresh(STRANGER, count=5),
 }
 REVOKED_CASES = {
     "no sibling": refusal(REVOKED, surroundings=around()),
@@ -128,6 +167,10 @@ NOT_REVOKED = {
     "revoked in the future": backend_refusal(row(revoked_at=AT + 60)),
     "expired before it was revoked": refusal(row(expires_in=3600, revoked_at=AT - HOUR)),
     "unknown": never_known(),
+    "the client had refreshed, and nobody used the new one": NOT_ROTATED["successor never used"],
+    "a stranger's request that may have done it": NOT_NULL_REFRESH[
+        "the only request in that second, of a token that may be old"
+    ],
 }
 EXPIRED = {
     "a day ago": refusal(row(expires_in=13 * 86_400), "expired"),
@@ -175,33 +218,23 @@ NOT_DELETED = {
 UNKNOWN = {
     "no row, no memory, nothing near": never_known(),
     "refused before as well": refusal(Unknown(), "unknown", around(), past=history(None, first_bad=AT - DAY)),
+    "of another length, and only digests to compare with": cut(64),
+    "of the full length, and only digests to compare with": cut(43),
 }
 NOT_UNKNOWN = {
     "worked yesterday": refusal(Unknown(), "unknown", around(), past=history(AT - DAY)),
     "the search for near misses failed": never_known(surroundings=around(error="timeout")),
     "only a replica was asked": never_known(via="replica"),
     "there a second later": never_known(notes=(reread(ROW, 1),)),
+    "as long as a token that lost its end, and only digests to compare with": cut(41),
+    "all of one case, and only digests to compare with": cut(43, "one_case"),
+    "a refresh token that was issued here": never_known(refresh_token_of="ee"),
 }
 SHARED = {"two clients": shared(), "two clients, few calls": shared(count=3)}
 NOT_SHARED = {
     "one client from two addresses": shared("Okta SCIM Client", "Okta SCIM Client"),
     "an engineer's curl": shared(second="curl"),
     "one after the other": shared(gap=1),
-}
-NULL_REFRESH = {
-    "first use of a stranger's token": null_refresh(STRANGER),
-    "with the column of another adapter's migration": null_refresh(STRANGER, flags=("previous_refresh_token_nullable", "x")),
-}
-NOT_NULL_REFRESH = {
-    "column not nullable": null_refresh(STRANGER, flags=()),
-    "this token has a refresh token": null_refresh(STRANGER, state=OAUTH),
-    "the same tenant's request": null_refresh(NeighbourRequest("acme", AT - HOUR - 0.2, first_use=True)),
-    "a request after the revocation": null_refresh(NeighbourRequest("globex", AT - HOUR + 3, first_use=True)),
-    "a token long in use": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.2, first_use=False)),
-    "the only request in that second, of a token that may be old": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.5)),
-    "a busy second": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.2), NeighbourRequest("initech", AT - HOUR - 0.1)),
-    "regenerated at that moment": null_refresh(STRANGER, siblings=(newer(AT - HOUR),)),
-    "mass revocation": null_refresh(STRANGER, count=5),
 }
 TABLE = {
     "token_superseded": (SUPERSEDED, NOT_SUPERSEDED),
