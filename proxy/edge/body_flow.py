@@ -131,9 +131,6 @@ class _Gathering:
             self.end.set_exception(fault)
             self.end.exception()  # the waiter may be gone; asyncio must not complain of that
 
-    def close(self) -> None:
-        """See Counterpart: nothing to close."""
-
     def pause_reading(self) -> None:
         """See Counterpart: nothing is read from it."""
 

@@ -115,7 +115,6 @@ class ClientConnection(asyncio.Protocol):
         self._owner.left(self)
         if self.backend is not None:
             self.backend.fail(ExchangeError(FaultKind.CLIENT_GONE))
-            self.backend.close()
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(None)
         if self.task is not None:

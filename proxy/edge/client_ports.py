@@ -50,9 +50,6 @@ class Counterpart(Protocol):
     def fail(self, fault: ExchangeError) -> None:
         """The client's side broke."""
 
-    def close(self) -> None:
-        """The client has gone."""
-
     def pause_reading(self) -> None:
         """The client takes no more."""
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 from proxy.edge.backend_connection import EARLY_BODY_LIMIT, BackendConnection
+from proxy.edge.faults import ExchangeError
 from tests.edge.backend import Script, Talk, echo
-from tests.edge.world import GOOD, World, get, post, until
+from tests.edge.world import GOOD, PATIENCE, World, get, post, until
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/scim+json\r\n"
 QUICK = {"head_timeout": 0.6, "body_timeout": 0.6, "connect_timeout": 0.6}
@@ -343,6 +344,20 @@ async def test_bad_chunk_in_an_upload_is_a_400_and_breaks_the_backend_request(wo
     await until(world.backend.connections[0].ended.is_set)
     assert [] == world.backend.requests
     assert GOOD not in client.seen
+
+
+async def test_a_body_that_broke_before_anybody_took_it_is_known_at_once(world: World):
+    """Head and bad chunk have been read in one turn of the loop: the client must get a 502, not a 200 that breaks."""
+    connection = await world.upstream.acquire(writes=False)
+    loop = asyncio.get_running_loop()
+    connection.send(get(), b"GET", loop.time() + PATIENCE)
+    connection.data_received(CHUNKED + b"2\r\n{}\r\n")
+    connection.data_received(b"xyz\r\n")
+    assert 200 == (connection.answer()).result().status
+    with pytest.raises(ExchangeError, match="backend_body_broken"):
+        connection.take_early(PATIENCE)
+    world.upstream.release(connection)
+    await until(lambda: world.upstream.in_use == 0)
 
 
 async def test_an_answer_that_was_held_back_to_its_end_leaves_no_deaf_connection():

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.edge.client_connection import READ_AHEAD, WRITE_HIGH, Times
 from tests.edge.backend import Talk, echo
-from tests.edge.world import GOOD, LOOKUP, Raw, World, get, post, until
+from tests.edge.world import GOOD, LOOKUP, PATIENCE, Raw, World, get, post, until
 
 SHORT = Times(head=0.4, idle=0.4, body_read=0.4, write=0.6)
 
@@ -260,6 +260,21 @@ async def test_connection_limit_says_503():
         await until(lambda: len(world.listener) == 1)
         await world.good()
         second.leave()
+        world.check()
+
+
+async def test_one_too_many_can_send_all_it_has_and_still_read_why():
+    """RFC 9112 section 9.6: a close at once would reset a client that is still sending, and many never read after that."""
+    async with World.open(max_connections=1) as world:
+        async with world.client() as first:
+            await first.send(get())
+            assert 200 == (await first.answer()).status
+            with socket.create_connection(("127.0.0.1", world.port)) as sock:
+                sock.setblocking(False)
+                loop = asyncio.get_running_loop()
+                await asyncio.wait_for(loop.sock_sendall(sock, post(b"x" * 8_000_000)), PATIENCE)
+                said = await asyncio.wait_for(loop.sock_recv(sock, 65_536), PATIENCE)
+                assert said.startswith(b"HTTP/1.1 503 ")
         world.check()
 
 
