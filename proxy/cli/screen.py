@@ -1,6 +1,7 @@
 """What a command writes: data to stdout, talk to stderr; styled on a terminal, plain in a pipe, NO_COLOR respected.
 
 Records hold bytes that strangers sent, so every text is cleaned of control characters before it reaches a terminal.
+Rich is imported when something is styled, so that a proxy whose output nobody watches does not keep 4 MiB for it.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import enum
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Status(enum.IntEnum):
@@ -40,12 +42,12 @@ def clean(text: str) -> str:
 
 def line(text: str = "", style: str = "") -> None:
     """Write a line of data."""
-    _write(Console(file=sys.stdout, highlight=False), text, style)
+    _write(sys.stdout, text, style)
 
 
 def say(text: str = "", style: str = "") -> None:
     """Write a line of talk."""
-    _write(Console(file=sys.stderr, highlight=False), text, style)
+    _write(sys.stderr, text, style)
 
 
 def stop(what: str, fix: str = "", status: Status = Status.FAILED) -> NoReturn:
@@ -58,10 +60,12 @@ def stop(what: str, fix: str = "", status: Status = Status.FAILED) -> NoReturn:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], styles: Sequence[str] = ()) -> None:
     """Write aligned columns; the last one is not padded. `styles` holds one per column."""
+    from rich.text import Text  # noqa: PLC0415 - memory, see above
+
     cells = [[clean(str(cell)).replace("\n", " ") or "-" for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     widths[-1] = 0
-    console = Console(file=sys.stdout, highlight=False)
+    console = _console(sys.stdout)
     head = "  ".join(name.ljust(width) for name, width in zip(columns, widths, strict=True))
     console.print(Text(head, "bold"), soft_wrap=True)
     for row in cells:
@@ -74,9 +78,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], styles: Sequ
 
 def facts(pairs: Iterable[tuple[str, object]], indent: str = "") -> None:
     """Write names and values in two columns."""
+    from rich.text import Text  # noqa: PLC0415 - memory, see above
+
     known = [(name, clean(str(value))) for name, value in pairs if value not in (None, "")]
     width = max((len(name) for name, _ in known), default=0)
-    console = Console(file=sys.stdout, highlight=False)
+    console = _console(sys.stdout)
     for name, value in known:
         text = Text(indent).append(name.ljust(width), "dim").append("  ")
         console.print(text.append(value.replace("\n", "\n" + " " * (len(indent) + width + 2))), soft_wrap=True)
@@ -94,5 +100,17 @@ _JSON_CONTROLS: Final = {code: f"\\u{code:04x}" for code in _CONTROLS if code >=
 """JSON escapes what is below space itself; the rest is escaped too, for it may be read on a terminal."""
 
 
-def _write(console: Console, text: str, style: str) -> None:
-    console.print(Text(clean(text), style), soft_wrap=True)
+def _console(stream: TextIO) -> Console:
+    from rich.console import Console  # noqa: PLC0415 - memory, see above
+
+    return Console(file=stream, highlight=False)
+
+
+def _write(stream: TextIO, text: str, style: str) -> None:
+    if not stream.isatty():
+        stream.write(clean(text) + "\n")
+        stream.flush()
+        return
+    from rich.text import Text  # noqa: PLC0415 - memory, see above
+
+    _console(stream).print(Text(clean(text), style), soft_wrap=True)

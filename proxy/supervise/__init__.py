@@ -4,3 +4,8 @@ Here: signals, files that change, workers, successors, systemd. Not here: anythi
 `wire.Program`, whether it is alone or a worker. `serving` runs either; `supervisor` is what stands in for the program when
 there are workers.
 """
+
+# first, for it decides what structlog and redis-py load
+from proxy.wire import sparse
+
+__all__ = ["sparse"]
