@@ -118,7 +118,8 @@ def java_class(tmp_path_factory) -> Path:
     return room
 
 
-CLIENTS = ["curl", "node", "java", "httpx", "requests", "urllib", "aiohttp"]
+CLIENTS = ["curl", "node", "java", "perl", "httpx", "requests", "urllib", "aiohttp"]
+PROGRAM = {"curl": ("bash", "curl_client.sh"), "node": ("node", "client.mjs"), "perl": ("perl", "client.pl")}
 
 
 @pytest.fixture
@@ -129,10 +130,10 @@ def command(request) -> list[str]:
         if shutil.which("java") is None:
             missing("java is not on PATH")
         return ["java", "-Xshare:auto", "-cp", str(request.getfixturevalue("java_class")), "Client"]
-    if name in ("curl", "node"):
+    if name in PROGRAM:
         if shutil.which(name) is None:
             missing(f"{name} is not on PATH")
-        return ["bash", str(PROGRAMS / "curl_client.sh")] if name == "curl" else ["node", str(PROGRAMS / "client.mjs")]
+        return [PROGRAM[name][0], str(PROGRAMS / PROGRAM[name][1])]
     return [sys.executable, str(PROGRAMS / "python_client.py"), name]
 
 
