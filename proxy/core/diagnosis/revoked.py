@@ -203,7 +203,9 @@ def _strangers(scene: Scene, end: float) -> list[NeighbourRequest]:
 
 def _other_reasons(scene: Scene, end: float) -> tuple[str, ...]:
     """What may have revoked it just as well, and cannot be told from somebody's deed."""
-    row = scene.row
+    row, newer = scene.row, replacement_at(scene, end)
+    if newer is not None:
+        return (f"A newer token of the same application and owner was issued {utc(newer.created_at)}, at that moment.",)
     if scene.mass or row is None or _revocations(scene):
         return ()
     unused = [s for s in scene.related("successor") if s.created_at <= end]

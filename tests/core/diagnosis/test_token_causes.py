@@ -167,6 +167,7 @@ NOT_REVOKED = {
     "revoked in the future": backend_refusal(row(revoked_at=AT + 60)),
     "expired before it was revoked": refusal(row(expires_in=3600, revoked_at=AT - HOUR)),
     "unknown": never_known(),
+    "replaced at that moment, by whom is not clear": shared(gap=1),
     "the client had refreshed, and nobody used the new one": NOT_ROTATED["successor never used"],
     "a stranger's request that may have done it": NOT_NULL_REFRESH[
         "the only request in that second, of a token that may be old"
