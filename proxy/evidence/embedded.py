@@ -459,14 +459,17 @@ def _write(path: pathlib.Path, text: str) -> None:
 
 
 def _rules(version: tuple[int, int, int], password: str) -> str:
-    """What the proxy may do with the store: read and write its own keys. The password is there as its hash only."""
+    """What the proxy may do with the store: read and write its own keys. The password is there as its hash only.
+
+    Nobody can be the default user, for it is off; but Redis 7.0 reads the append-only file back as that user, so it needs every
+    right, or transactions would be left out at the next start."""
     allowed = "-@all +@read +@write +@transaction -@dangerous -@scripting +eval +evalsha +script|load"
     allowed += " +auth +hello +ping +echo +select +reset +client|setname +client|getname +client|id"
     allowed += " +info +time +memory|usage"
     if version >= (7, 2, 0):
         allowed += " +waitaof +client|setinfo"
     digest = hashlib.sha256(password.encode()).hexdigest()
-    return f"user default off\nuser {_USER} on #{digest} ~sw:* resetchannels {allowed}\n"
+    return f"user default off resetpass ~* &* +@all\nuser {_USER} on #{digest} ~sw:* resetchannels {allowed}\n"
 
 
 def _config(directory: pathlib.Path, socket_path: pathlib.Path) -> str:

@@ -144,7 +144,11 @@ async def test_what_the_proxy_does_not_need_is_denied(state: pathlib.Path, start
 async def test_only_our_user_opens_it_and_only_with_the_password(state: pathlib.Path, start: Start) -> None:
     store = await start(state)
     path = store.url.partition("@")[2]
-    for who, says in {"": "NOAUTH|HELLO must be called with", "proxy:wrong@": "invalid username-password"}.items():
+    for who, says in {
+        "": "NOAUTH|HELLO must be called with",
+        "proxy:wrong@": "invalid username-password",
+        "default:default@": "invalid username-password",
+    }.items():
         async with redis.asyncio.from_url(f"unix://{who}{path}") as client:
             with pytest.raises(redis.exceptions.RedisError, match=says):
                 await client.ping()
@@ -190,6 +194,36 @@ async def test_stop_and_start_keep_the_data_under_a_new_password(state: pathlib.
     assert first.url != second.url
     async with redis.asyncio.from_url(second.url) as client:
         assert await client.get("sw:kept") == b"7"
+
+
+async def test_what_a_script_or_a_transaction_wrote_is_there_after_a_restart(state: pathlib.Path, start: Start) -> None:
+    first = await start(state)
+    async with redis.asyncio.from_url(first.url) as client:
+        asked: Any = client
+        await asked.eval("redis.call('SET', KEYS[1], '7') redis.call('SET', KEYS[2], '8')", 2, "sw:{a}1", "sw:{a}2")
+        async with client.pipeline(transaction=True) as pipe:
+            pipe.set("sw:{a}3", "9")
+            pipe.set("sw:{a}4", "10")
+            await pipe.execute()
+    await first.stop()
+    second = await start(state)
+    async with redis.asyncio.from_url(second.url) as client:
+        assert [b"7", b"8", b"9", b"10"] == await client.mget([f"sw:{{a}}{n}" for n in (1, 2, 3, 4)])
+
+
+async def test_an_heir_waits_for_the_directory_and_is_found_under_the_same_url(state: pathlib.Path, start: Start) -> None:
+    first = await start(state)
+    url = first.url
+    async with redis.asyncio.from_url(url) as client:
+        await client.set("sw:kept", "7")
+        heir = asyncio.create_task(embedded.start(state, first.binary, heir_of=url, patience=30.0))
+        await first.stop()
+        second = await heir
+        try:
+            assert url == second.url == url_of(state)
+            assert await client.get("sw:kept") == b"7"
+        finally:
+            await second.stop()
 
 
 async def test_restart_ends_a_store_that_still_runs(state: pathlib.Path, start: Start) -> None:
