@@ -135,8 +135,10 @@ class OauthFront:
         tenant = event.tenant or UNKNOWN_TENANT
         reason = event.error or f"status_{event.status}"
         fingerprint = event.presented or event.refresh_presented
+        # two codes, or two clients without one, are two stories: the network that they share is the identity provider's
+        of = fingerprint or event.code or (self._name(event.client.encode()) if event.client else "")
         case = Case(
-            tenant, fingerprint, Kind.OAUTH_REFUSAL, f"{event.grant_type}:{reason}", passage.client, passage.id, passage.at,
+            tenant, of, Kind.OAUTH_REFUSAL, f"{event.grant_type}:{reason}", passage.client, passage.id, passage.at,
             known=bool(event.presented),
         )  # fmt: skip
         admission = self._witness.admit(case)

@@ -40,18 +40,19 @@ def vendors(postgres: PostgresServer) -> Iterator[Callable[..., Vendor]]:
 
 
 @pytest.fixture(scope="session")
-def proxies() -> Iterator[Callable[[Vendor], Proxied]]:
-    """proxies(vendor): the running proxy in front of it."""
-    running: dict[str, Proxied] = {}
+def proxies() -> Iterator[Callable[..., Proxied]]:
+    """proxies(vendor, more): the running proxy in front of it, with `more` in its configuration."""
+    running: dict[tuple[str, str], Proxied] = {}
     with contextlib.ExitStack() as stack:
 
-        def proxied(vendor: Vendor) -> Proxied:
-            if vendor.dsn not in running:
-                started = Proxied(vendor, stack.enter_context(process.room()))
+        def proxied(vendor: Vendor, more: str = "") -> Proxied:
+            key = vendor.dsn, more
+            if key not in running:
+                started = Proxied(vendor, stack.enter_context(process.room()), more)
                 stack.callback(started.process.stop)
                 started.process.start()
-                running[vendor.dsn] = started
-            return running[vendor.dsn]
+                running[key] = started
+            return running[key]
 
         yield proxied
 

@@ -7,33 +7,24 @@ import asyncio
 import json
 import time
 import urllib.parse
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.doorkeeper import proxied as plain
 from tests.doorkeeper.asking import ask, bearer, post
-from tests.doorkeeper.conftest import vendors  # noqa: F401 - a fixture
+from tests.doorkeeper.conftest import proxies, vendors  # noqa: F401 - fixtures
 from tests.doorkeeper.proxied import Proxied
 from tests.doorkeeper.vendor import CALLBACK, TEN_YEARS, Vendor
-from tests.servers import process
 
 pytestmark = pytest.mark.doorkeeper
 
 
 @pytest.fixture
-def watched(vendors: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Vendor, Proxied]]:  # noqa: F811
+def watched(vendors: Any, proxies: Any) -> tuple[Vendor, Proxied]:  # noqa: F811
     """The vendor, and a proxy in front of it that watches its OAuth endpoints."""
     vendor = vendors(TOKEN_SECRETS="plain")
-    monkeypatch.setattr(plain, "CONFIG", plain.CONFIG + "[oauth]\nenabled = true\n")
-    with process.room() as room:
-        running = Proxied(vendor, room)
-        running.process.start()
-        try:
-            yield vendor, running
-        finally:
-            running.process.stop()
+    return vendor, proxies(vendor, "[oauth]\nenabled = true\n")
 
 
 async def test_a_code_flow_with_refresh(watched: tuple[Vendor, Proxied]) -> None:
@@ -75,7 +66,7 @@ async def _shown(proxy: Proxied, incident: str) -> dict[str, Any]:
     """What is told of a refusal once the calls before it are in the store."""
     deadline = time.monotonic() + plain.SHIPPED
     while True:
-        found = await asyncio.to_thread(proxy._show, incident)
+        found = await asyncio.to_thread(proxy.show, incident)
         if any(note["name"] == "surroundings" for note in found.get("notes", ())) or time.monotonic() > deadline:
             return found
         await asyncio.sleep(0.1)

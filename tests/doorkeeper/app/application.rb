@@ -6,6 +6,7 @@
 #   DATABASE_URL          PostgreSQL, the vendor's own database
 #   TOKEN_SECRETS         plain | hashed | fallback        (hash_token_secrets, with `fallback: :plain`)
 #   ACCESS_TOKEN_EXPIRES  seconds of access_token_expires_in, which the clean-up deletes by; 7200 unless given
+#   SCIM_TOKEN_EXPIRES    seconds that a token for SCIM lives; ten years unless given
 #   REUSE_ACCESS_TOKEN    1: two connections of one application and owner share a token
 #   REFRESH_TOKEN         0: none is issued
 #   OPEN_INTROSPECTION    1: every client may introspect every token
@@ -47,7 +48,7 @@ Doorkeeper.configure do
   hash_token_secrets fallback: :plain if ENV["TOKEN_SECRETS"] == "fallback"
   access_token_expires_in Integer(ENV.fetch("ACCESS_TOKEN_EXPIRES", 7200))
   optional_scopes :scim, :"scim.write", :billing
-  custom_access_token_expires_in { |context| context.scopes.exists?("scim") ? TEN_YEARS : nil }
+  custom_access_token_expires_in { |context| context.scopes.exists?("scim") ? Integer(ENV.fetch("SCIM_TOKEN_EXPIRES", TEN_YEARS)) : nil }
   # a vendor that clears the old sessions of whoever authorizes anew
   before_successful_authorization do |controller, context|
     if controller.params[:clear].present?

@@ -143,6 +143,24 @@ async def test_a_refusal_knows_that_its_refresh_token_was_exchanged_before(front
     assert ledger.events[0].at == incident.oauth.exchanged_at
 
 
+async def test_refused_codes_and_clients_are_told_apart_where_a_network_is_shared(front, monkeypatch):
+    world, _ = front
+    world.backend.script = REFUSED
+    cases: list[Any] = []
+    admit = world.witness.admit
+    monkeypatch.setattr(world.witness, "admit", lambda case: (cases.append(case), admit(case))[1])
+    for form in (
+        "code=c1&client_id=okta",
+        "code=c2&client_id=okta",
+        "client_id=okta",
+        "client_id=entra",
+        "code=c1&client_id=okta",
+    ):
+        await world.ask(call(f"grant_type=authorization_code&{form}".encode()))
+    of = [case.fingerprint for case in cases]
+    assert (4, of[0]) == (len(set(of)), of[-1])
+
+
 async def test_a_refusal_that_cannot_be_recorded_does_not_leave(front):
     world, _ = front
     world.backend.script = REFUSED
