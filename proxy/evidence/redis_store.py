@@ -136,7 +136,8 @@ class RedisStore:
         lost = next((answer for answer in answers if isinstance(answer, RedisCluster.ERRORS_ALLOW_RETRY)), None)
         if lost is not None:
             raise lost
-        self._confirm(waits, answers[len(commands) :])
+        if not any(isinstance(answer, NoScriptError) for answer in answers):  # those are sent again, and waited for then
+            self._confirm(waits, answers[len(commands) :])
         return answers[: len(commands)]
 
     def _confirm(self, waits: Sequence[Wait], confirmed: Sequence[Any]) -> None:
