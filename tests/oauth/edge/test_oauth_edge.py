@@ -148,7 +148,12 @@ async def test_refused_codes_and_clients_are_told_apart_where_a_network_is_share
     world.backend.script = REFUSED
     cases: list[Any] = []
     admit = world.witness.admit
-    monkeypatch.setattr(world.witness, "admit", lambda case: (cases.append(case), admit(case))[1])
+
+    def admitted(case: Any) -> Any:
+        cases.append(case)
+        return admit(case)
+
+    monkeypatch.setattr(world.witness, "admit", admitted)
     for form in (
         "code=c1&client_id=okta",
         "code=c2&client_id=okta",
