@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Final
 
-from aiohttp import web
+from proxy.admin.http import Answer, Handler, Request
 
 AT_ONCE: Final = 4
 """Questions that are answered at the same time: enough for a team, and requests of clients do not feel it."""
 PATIENCE: Final = 20.0
 """Seconds for one question, waiting included: a store that hangs must not hold a slot for ever."""
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Slots:
@@ -22,7 +19,7 @@ class Slots:
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(AT_ONCE)
 
-    async def run(self, handler: Handler, request: web.Request) -> web.StreamResponse:
+    async def run(self, handler: Handler, request: Request) -> Answer:
         """Run a handler in a slot. TimeoutError when it does not end in time."""
         async with asyncio.timeout(PATIENCE), self._free:
             return await handler(request)

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
-from aiohttp import web
 
-from proxy.admin.admission import Handler, Slots
+from proxy.admin.admission import Slots
 from proxy.admin.asking import Asking, Minute, Silence, StoreAway
 from proxy.admin.filters import LONGEST, BadQuestion, filters_of, is_fingerprint, limit_of, span_of
+from proxy.admin.http import Answer, Handler, Request, Response, Route
 from proxy.admin.openapi import Described, Parameter, Trouble, document
 from proxy.admin.overview import Overview
 from proxy.core.absence import LastRequest
@@ -144,9 +144,9 @@ class Api:
         self._slots = Slots()
         self._document = msgspec.json.encode(document(ROUTES))
 
-    def routes(self) -> list[web.AbstractRouteDef]:
+    def routes(self) -> list[Route]:
         """All routes."""
-        answers: dict[str, Callable[[web.Request], Awaitable[Any]]] = {
+        answers: dict[str, Callable[[Request], Awaitable[Any]]] = {
             "overview": self._overview,
             "incidents": self._incidents,
             "incident": self._incident,
@@ -157,15 +157,15 @@ class Api:
             "absence": self._absence,
         }
         return [
-            web.get(f"{_V1}/openapi.json", self._openapi),
-            *(web.get(route.path, self._json(answers[route.name])) for route in ROUTES),
+            Route(f"{_V1}/openapi.json", self._openapi),
+            *(Route(route.path, self._json(answers[route.name])) for route in ROUTES),
         ]
 
-    def _json(self, ask: Callable[[web.Request], Awaitable[Any]]) -> Handler:
-        async def answer(request: web.Request) -> web.StreamResponse:
+    def _json(self, ask: Callable[[Request], Awaitable[Any]]) -> Handler:
+        async def answer(request: Request) -> Answer:
             return _encoded(await ask(request))
 
-        async def handle(request: web.Request) -> web.StreamResponse:
+        async def handle(request: Request) -> Answer:
             try:
                 return await self._slots.run(answer, request)
             except BadQuestion as bad:
@@ -179,13 +179,13 @@ class Api:
 
         return handle
 
-    async def _openapi(self, _request: web.Request) -> web.StreamResponse:
-        return web.Response(body=self._document, content_type="application/json")
+    async def _openapi(self, _request: Request) -> Answer:
+        return Response(self._document, content_type="application/json")
 
-    async def _overview(self, _request: web.Request) -> Overview:
+    async def _overview(self, _request: Request) -> Overview:
         return await self._look_over(self._clock())
 
-    async def _incidents(self, request: web.Request) -> IncidentsAnswer:
+    async def _incidents(self, request: Request) -> IncidentsAnswer:
         filters, limit = filters_of(request.query), limit_of(request.query, 50, MOST)
         try:
             page = await self._asking.incidents(filters.tenant or None, filters.token or None, filters.before or None, limit)
@@ -193,26 +193,26 @@ class Api:
             raise BadQuestion("before: an incident id") from None
         return IncidentsAnswer(filters.matching(page.incidents), page.before, page.store_error)
 
-    async def _found(self, request: web.Request) -> Incident:
+    async def _found(self, request: Request) -> Incident:
         try:
-            found = await self._asking.incident(request.match_info["id"])
+            found = await self._asking.incident(request.named["id"])
         except ValueError:
             raise BadQuestion("id: an incident id has 26 characters") from None
         if found is None:
             raise Missing("there is no such incident")
         return found
 
-    async def _incident(self, request: web.Request) -> IncidentAnswer:
+    async def _incident(self, request: Request) -> IncidentAnswer:
         incident = await self._found(request)
         case = await self._asking.case(incident)
         told = explain(case.evidence, case.diagnosis, self._clock())
         return IncidentAnswer(incident, case.diagnosis, told, list(case.evidence.notes), list(case.unread))
 
-    async def _notes(self, request: web.Request) -> NotesAnswer:
+    async def _notes(self, request: Request) -> NotesAnswer:
         return NotesAnswer(list(await self._asking.notes((await self._found(request)).id)))
 
-    async def _token(self, request: web.Request) -> TokenAnswer:
-        fingerprint = request.match_info["fingerprint"].lower()
+    async def _token(self, request: Request) -> TokenAnswer:
+        fingerprint = request.named["fingerprint"].lower()
         if not is_fingerprint(fingerprint):
             raise BadQuestion("fingerprint: 32 hex digits, never a token")
         history = await self._asking.history(fingerprint)
@@ -221,19 +221,19 @@ class Api:
         page = await self._asking.incidents(None, fingerprint, None, MOST)
         return TokenAnswer(history, [incident.id for incident in page.incidents])
 
-    async def _tenants(self, _request: web.Request) -> TenantsAnswer:
+    async def _tenants(self, _request: Request) -> TenantsAnswer:
         seen = await self._asking.tenants()
         newest = sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:TENANTS]
         return TenantsAnswer([TenantSeen(tenant, last) for tenant, last in newest], len(seen))
 
-    async def _activity(self, request: web.Request) -> ActivityAnswer:
-        tenant = request.match_info["tenant"]
+    async def _activity(self, request: Request) -> ActivityAnswer:
+        tenant = request.named["tenant"]
         minutes = await self._asking.activity(tenant, *span_of(request.query, self._clock()))
         return ActivityAnswer(tenant, list(minutes), await self._asking.last_request(tenant))
 
-    async def _absence(self, request: web.Request) -> Silence:
-        return await self._asking.silence(request.match_info["tenant"], *span_of(request.query, self._clock()))
+    async def _absence(self, request: Request) -> Silence:
+        return await self._asking.silence(request.named["tenant"], *span_of(request.query, self._clock()))
 
 
-def _encoded(value: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json", status=status)
+def _encoded(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, "application/json")

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
-from aiohttp import web
+
+from proxy.admin.http import Request, Response, text
 
 TICK: Final = 0.5
 """Seconds between ticks of the event loop: fine enough to see the lag that a client would feel."""
@@ -97,15 +98,15 @@ class Health:
         """Return the present judgement."""
         return judge(self.parts(), draining=self.draining)
 
-    async def livez(self, _request: web.Request) -> web.Response:
+    async def livez(self, _request: Request) -> Response:
         """200 while the event loop ticks."""
         alive = self._ticker.is_alive()
-        return web.Response(text="alive\n" if alive else "the event loop does not tick\n", status=200 if alive else 503)
+        return text("alive\n" if alive else "the event loop does not tick\n", 200 if alive else 503)
 
-    async def readyz(self, request: web.Request) -> web.Response:
+    async def readyz(self, request: Request) -> Response:
         """200 when requests may be sent here. `?verbose` gives every part as JSON."""
         readiness = self.readiness()
         status = 200 if readiness.ready else 503
         if "verbose" in request.query:
-            return web.Response(body=msgspec.json.encode(readiness), content_type="application/json", status=status)
-        return web.Response(text=f"{readiness.status}\n", status=status)
+            return Response(msgspec.json.encode(readiness), status, "application/json")
+        return text(f"{readiness.status}\n", status)

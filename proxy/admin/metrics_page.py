@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
-from aiohttp import hdrs, web
+from proxy.admin.http import Handler, Request, Response
 
 Render = Callable[[str], tuple[str, bytes]]
 """From a scraper's Accept field to content type and body."""
@@ -15,13 +15,13 @@ AT_ONCE: Final = 2
 """Renderings at the same time: two Prometheus servers scrape as a pair; more would only contend for the interpreter."""
 
 
-def metrics_page(render: Render) -> Callable[[web.Request], Awaitable[web.Response]]:
+def metrics_page(render: Render) -> Handler:
     """Return the handler of /metrics."""
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def show(request: web.Request) -> web.Response:
+    async def show(request: Request) -> Response:
         async with slots:
-            content_type, body = await asyncio.to_thread(render, request.headers.get(hdrs.ACCEPT, ""))
-        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
+            content_type, body = await asyncio.to_thread(render, request.accept)
+        return Response(body, content_type=content_type)
 
     return show

@@ -6,14 +6,13 @@ import asyncio
 import datetime as dt
 import importlib.resources
 import math
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import quote
 
 import jinja2
-from aiohttp import web
 
 from proxy import __version__
+from proxy.admin.http import Handler, Request, Response, Route, text
 from proxy.core.diagnosis.words import ago, utc
 
 _TYPES: Final = {"ops.css": "text/css", "ops.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -59,23 +58,23 @@ class Room:
         }  # fmt: skip
         self._environment.globals["version"] = __version__
 
-    async def page(self, template: str, status: int = 200, **values: Any) -> web.Response:
+    async def page(self, template: str, status: int = 200, **values: Any) -> Response:
         """Return a page. Templates see `now` in epoch seconds, `here` (which part of the menu) and `store_error`."""
         values = {"here": "", "store_error": ""} | values
-        text = await asyncio.to_thread(self._environment.get_template(template).render, **values)
-        return web.Response(text=text, content_type="text/html", status=status)
+        page = await asyncio.to_thread(self._environment.get_template(template).render, **values)
+        return text(page, status, "text/html")
 
 
-def static_routes() -> list[web.AbstractRouteDef]:
+def static_routes() -> list[Route]:
     """The routes of style, script and icon: read once, a few kilobytes."""
     folder = importlib.resources.files("proxy.admin") / "static"
     return [
-        web.get(f"/static/{name}", _file((folder / name).read_bytes(), content_type)) for name, content_type in _TYPES.items()
+        Route(f"/static/{name}", _file((folder / name).read_bytes(), content_type)) for name, content_type in _TYPES.items()
     ]
 
 
-def _file(body: bytes, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def serve(_request: web.Request) -> web.Response:
-        return web.Response(body=body, content_type=content_type, charset=None if "svg" in content_type else "utf-8")
+def _file(body: bytes, content_type: str) -> Handler:
+    async def serve(_request: Request) -> Response:
+        return Response(body, content_type=content_type if "svg" in content_type else f"{content_type}; charset=utf-8")
 
     return serve

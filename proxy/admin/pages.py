@@ -10,13 +10,13 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
-from aiohttp import web
 
-from proxy.admin.admission import Handler, Slots
+from proxy.admin.admission import Slots
 from proxy.admin.asking import Asking, Case, StoreAway
 from proxy.admin.filters import REASONS, BadQuestion, filters_of, is_fingerprint
 from proxy.admin.grouping import grouped
 from proxy.admin.heat import DAYS, heat
+from proxy.admin.http import Answer, Handler, Request, Response, Route, found, text
 from proxy.admin.overview import DAY, Overview
 from proxy.admin.page_room import Room, static_routes
 from proxy.admin.pages_incident import IncidentPage, fields_of, incident_page
@@ -51,7 +51,7 @@ class Pages:
         self._slots = Slots()
         self._tail = Tail(asking)
 
-    def routes(self) -> list[web.AbstractRouteDef]:
+    def routes(self) -> list[Route]:
         """All routes."""
         pages: dict[str, Handler] = {
             "/": self._overview,
@@ -63,9 +63,9 @@ class Pages:
             "/find": self._find,
         }
         return [
-            web.get("/incidents/stream", self._tail.stream),
-            *(web.get(path, self._guarded(handler)) for path, handler in pages.items()),
-            web.get("/i/{id}", self._short_link),
+            Route("/incidents/stream", self._tail.stream),
+            *(Route(path, self._guarded(handler)) for path, handler in pages.items()),
+            Route("/i/{id}", self._short_link),
             *static_routes(),
         ]
 
@@ -73,7 +73,7 @@ class Pages:
         """With a slot, and with our own trouble said in words."""
 
         @functools.wraps(handler)
-        async def handle(request: web.Request) -> web.StreamResponse:
+        async def handle(request: Request) -> Answer:
             try:
                 return await self._slots.run(handler, request)
             except StoreAway as away:
@@ -85,34 +85,34 @@ class Pages:
 
         return handle
 
-    async def _page(self, template: str, status: int = 200, **values: Any) -> web.Response:
+    async def _page(self, template: str, status: int = 200, **values: Any) -> Response:
         return await self._room.page(template, status, **({"now": self._clock()} | values))
 
-    async def _missing(self, what: str, advice: str, status: int = 404) -> web.Response:
+    async def _missing(self, what: str, advice: str, status: int = 404) -> Response:
         return await self._page("missing.html", status, what=what, advice=advice)
 
-    async def _short_link(self, request: web.Request) -> web.StreamResponse:
-        raise web.HTTPFound(f"/incidents/{quote(request.match_info['id'].upper(), safe='')}")
+    async def _short_link(self, request: Request) -> Answer:
+        return found(f"/incidents/{quote(request.named['id'].upper(), safe='')}")
 
-    async def _find(self, request: web.Request) -> web.StreamResponse:
+    async def _find(self, request: Request) -> Answer:
         """Where a typed word leads: an incident id, a fingerprint, else a tenant."""
         word = request.query.get("q", "").strip()[:200]
         if not word:
-            raise web.HTTPFound("/incidents")
+            return found("/incidents")
         if is_fingerprint(word.lower()):
-            raise web.HTTPFound(f"/tokens/{word.lower()}")
+            return found(f"/tokens/{word.lower()}")
         if len(word) == 26 and word.isascii() and word.isalnum():
-            raise web.HTTPFound(f"/incidents/{word.upper()}")
-        raise web.HTTPFound(f"/tenants/{quote(word, safe='')}")
+            return found(f"/incidents/{word.upper()}")
+        return found(f"/tenants/{quote(word, safe='')}")
 
     # --- overview and list ------------------------------------------------------------------------------------------
 
-    async def _overview(self, _request: web.Request) -> web.StreamResponse:
+    async def _overview(self, _request: Request) -> Answer:
         now = self._clock()
         found = await self._look_over(now)
         return await self._page("overview.html", o=found, now=now, here="overview", store_error=found.store_error)
 
-    async def _incidents(self, request: web.Request) -> web.StreamResponse:
+    async def _incidents(self, request: Request) -> Answer:
         filters = filters_of(request.query)
         try:
             found = await self._asking.incidents(filters.tenant or None, filters.token or None, filters.before or None, GROUPED)
@@ -133,20 +133,20 @@ class Pages:
 
     # --- one incident -----------------------------------------------------------------------------------------------
 
-    async def _found(self, request: web.Request) -> Incident | None:
+    async def _found(self, request: Request) -> Incident | None:
         try:
-            return await self._asking.incident(request.match_info["id"])
+            return await self._asking.incident(request.named["id"])
         except ValueError:
             return None
 
-    async def _incident(self, request: web.Request) -> web.StreamResponse:
+    async def _incident(self, request: Request) -> Answer:
         incident = await self._found(request)
         if incident is None:
             return await self._no_incident()
         page = await self._page_of(incident)
         return await self._page("incident.html", page=page, now=page.told.now, here="incidents")
 
-    async def _no_incident(self) -> web.Response:
+    async def _no_incident(self) -> Response:
         return await self._missing(
             "There is no such incident",
             "Is the id whole (26 characters)? Is it another deployment's, or older than store.retention_days?",
@@ -183,17 +183,17 @@ class Pages:
         except StoreAway:
             return 0
 
-    async def _text(self, request: web.Request) -> web.StreamResponse:
+    async def _text(self, request: Request) -> Answer:
         incident = await self._found(request)
         if incident is None:
             return await self._no_incident()
         case = await self._asking.case(incident)
-        return web.Response(text=explain_text(case.evidence, case.diagnosis, self._clock()))
+        return text(explain_text(case.evidence, case.diagnosis, self._clock()))
 
     # --- token and tenant -------------------------------------------------------------------------------------------
 
-    async def _token(self, request: web.Request) -> web.StreamResponse:
-        fingerprint = request.match_info["fingerprint"].lower()
+    async def _token(self, request: Request) -> Answer:
+        fingerprint = request.named["fingerprint"].lower()
         if not is_fingerprint(fingerprint):
             raise BadQuestion("A token is named by its fingerprint of 32 hex digits, never by itself")
         history, listing = await asyncio.gather(
@@ -211,8 +211,8 @@ class Pages:
             store_error=listing.store_error,
         )
 
-    async def _tenant(self, request: web.Request) -> web.StreamResponse:
-        tenant, now = request.match_info["tenant"], self._clock()
+    async def _tenant(self, request: Request) -> Answer:
+        tenant, now = request.named["tenant"], self._clock()
         days = SPANS.get(request.query.get("days", "7"))
         if days is None:
             raise BadQuestion(f"days: one of {', '.join(SPANS)}")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
+from collections.abc import AsyncGenerator
 from typing import Final
-
-from aiohttp import hdrs, web
 
 from proxy.admin.asking import Asking, Listing
 from proxy.admin.filters import BadQuestion, Filters, filters_of
+from proxy.admin.http import Answer, Request, Stream, text
 
 LOOK_EVERY: Final = 2.0
 """Seconds between looks: a person sees an incident as it happens, and the store has one small page to read."""
@@ -29,36 +28,32 @@ class Tail:
         self._newest = Listing(())
         self._look = asyncio.Lock()
 
-    async def stream(self, request: web.Request) -> web.StreamResponse:
+    async def stream(self, request: Request) -> Answer:
         """Send the id of every new incident that matches, until the client goes."""
         try:
             filters = filters_of(request.query)
         except BadQuestion as bad:
-            return web.Response(status=400, text=f"{bad}\n")
+            return text(f"{bad}\n", 400)
         if self._listeners >= LISTENERS:
-            return web.Response(status=503, text="too many pages follow\n", headers={hdrs.RETRY_AFTER: "60"})
-        response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "text/event-stream"})
+            return text("too many pages follow\n", 503, headers={"Retry-After": "60"})
+        return Stream(self._follow(filters), "text/event-stream")
+
+    async def _follow(self, filters: Filters) -> AsyncGenerator[bytes, None]:
+        """A comment at every look keeps the connection, and shows when it is gone."""
         self._listeners += 1
         try:
-            await response.prepare(request)
-            with contextlib.suppress(ConnectionResetError):
-                await self._follow(response, filters)
+            seen = {i.id for i in (await self._recent()).incidents}
+            yield b": following\n\n"
+            while True:
+                await asyncio.sleep(LOOK_EVERY)
+                newest = (await self._recent()).incidents
+                for incident in reversed(filters.matching(newest)):
+                    if incident.id not in seen and (not filters.token or incident.fingerprint == filters.token):
+                        yield f"event: incident\ndata: {incident.id}\n\n".encode()
+                seen = {i.id for i in newest} or seen
+                yield b": .\n\n"
         finally:
             self._listeners -= 1
-        return response
-
-    async def _follow(self, response: web.StreamResponse, filters: Filters) -> None:
-        """A comment at every look keeps the connection, and shows when it is gone."""
-        seen = {i.id for i in (await self._recent()).incidents}
-        await response.write(b": following\n\n")
-        while True:
-            await asyncio.sleep(LOOK_EVERY)
-            newest = (await self._recent()).incidents
-            for incident in reversed(filters.matching(newest)):
-                if incident.id not in seen and (not filters.token or incident.fingerprint == filters.token):
-                    await response.write(f"event: incident\ndata: {incident.id}\n\n".encode())
-            seen = {i.id for i in newest} or seen
-            await response.write(b": .\n\n")
 
     async def _recent(self) -> Listing:
         async with self._look:

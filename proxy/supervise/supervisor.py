@@ -15,7 +15,6 @@ from typing import Final
 import structlog
 
 from proxy.admin.health import Health, Part, Ticker
-from proxy.admin.listener import OpsListener
 from proxy.admin.ring import Ring
 from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import RedisStore
@@ -32,6 +31,7 @@ from proxy.tasks import Tasks
 from proxy.wire import Place, StartFault, ops, sockets, state
 from proxy.wire import store as stores
 from proxy.wire.answering import Answers
+from proxy.wire.ops_listener import OpsListener
 from proxy.wire.present import Sources
 from proxy.wire.program import FLUSH_SECONDS, report
 from proxy.wire.reloads import Reloads, require_live
@@ -128,7 +128,8 @@ class Supervisor:
             texts = asyncio.run_coroutine_threadsafe(self._texts(), loop).result(2 * SCRAPE_SECONDS)
             return scrape.page(texts, accept)
 
-        self._ops = ops.ops_listener(self.settings, self._health, render, ops.routes_of(self._answers, self._health, ring))
+        routes = ops.routes_of(self._answers, self._health, ring)
+        self._ops = ops.ops_listener(self.settings, self._health, render, routes, report)
         self.ops_socket = sockets.ops_listening(self.settings, self._place.ops)
         await self._ops.start(self.ops_socket)
         self.ops_address = (self.settings.ops.host, self._ops.port)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import urlsplit
 
-from aiohttp import http_parser, web
-
-from proxy.admin.api import Api
+from proxy.admin.desk import MakeRoutes
 from proxy.admin.health import Health, Part, State, Ticker
-from proxy.admin.listener import OpsListener
+from proxy.admin.http import Route
 from proxy.admin.metrics_page import Render
 from proxy.admin.overview import Overview, overview
-from proxy.admin.pages import Pages
 from proxy.admin.ring import Ring, Totals
 from proxy.observe.metrics import Metrics
 from proxy.observe.sink import Sink
 from proxy.settings import Settings
 from proxy.sources.fresh import Fresh
+from proxy.tasks import Report
 from proxy.wire.answering import Answers
+from proxy.wire.ops_listener import OpsListener
 from proxy.wire.present import Present
 from proxy.wire.reloads import Reloads
 from proxy.wire.state import StartFault
@@ -93,27 +92,24 @@ def totals(present: Present, evidence: Evidence, ticker: Ticker) -> Totals:
     return Totals(float(evidence.activity.requests), float(evidence.witness.recorded), float(present.inflight), ticker.lag)
 
 
-def routes_of(answers: Answers, health: Health, ring: Ring) -> list[web.AbstractRouteDef]:
-    """The pages and the API, over the reader that the command line uses too."""
+def routes_of(answers: Answers, health: Health, ring: Ring) -> MakeRoutes:
+    """Make the pages and the API, over the reader that the command line uses too."""
 
     async def look_over(now: float) -> Overview:
         url = urlsplit(answers.settings.upstream.url)
         return await overview(answers, health, ring, f"{url.scheme}://{url.netloc.rpartition('@')[2]}", now)
 
-    return [*Pages(answers, look_over).routes(), *Api(answers, look_over).routes()]
+    def make() -> Sequence[Route]:
+        from proxy.admin.api import Api  # noqa: PLC0415 - memory, see Desk
+        from proxy.admin.pages import Pages  # noqa: PLC0415 - the same, with Jinja
+
+        return [*Pages(answers, look_over).routes(), *Api(answers, look_over).routes()]
+
+    return make
 
 
-def require_c_parser() -> None:
-    """Most request smuggling found in aiohttp was in its Python parser, so the ops listener does not run on that one."""
-    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
-        raise StartFault("aiohttp runs without its C parser: unset AIOHTTP_NO_EXTENSIONS, or install aiohttp from its wheel.")
-
-
-def ops_listener(
-    settings: Settings, health: Health, render: Render, routes: Iterable[web.AbstractRouteDef] = ()
-) -> OpsListener:
+def ops_listener(settings: Settings, health: Health, render: Render, routes: MakeRoutes, report: Report) -> OpsListener:
     """The second listener. Raises StartFault when its certificate is no use."""
-    require_c_parser()
     o = settings.ops
     tls = None
     if o.tls.cert_file is not None:
@@ -123,4 +119,4 @@ def ops_listener(
         except OSError as error:
             raise StartFault(f"ops.tls.cert_file {o.tls.cert_file}: {error}") from None
     token = o.token.get_secret_value() if o.token is not None else None
-    return OpsListener(o.host, o.port, token=token, health=health, render_metrics=render, routes=routes, tls=tls)
+    return OpsListener(o.host, o.port, token=token, health=health, render_metrics=render, report=report, routes=routes, tls=tls)

@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 import structlog
 
 from proxy.admin.health import Health, Ticker
-from proxy.admin.listener import OpsListener
 from proxy.admin.ring import Ring, Totals
 from proxy.core.exchange import Exchange
 from proxy.edge.deadlines import Deadlines
@@ -30,6 +29,7 @@ from proxy.wire import ops, sockets, state
 from proxy.wire import store as stores
 from proxy.wire.answering import Answers
 from proxy.wire.data_plane import DataPlane
+from proxy.wire.ops_listener import OpsListener
 from proxy.wire.present import Present, TokenSide
 from proxy.wire.probe import probe, target_of
 from proxy.wire.reloads import Reloads, require_live
@@ -147,7 +147,7 @@ class Program:
         reader = EvidenceReader(self._readers_store, directory / "spool")
         self._answers = Answers(reader, self.present, self.settings)
         routes = ops.routes_of(self._answers, self.health, ring)
-        listener = ops.ops_listener(self.settings, self.health, self.metrics.render, routes)
+        listener = ops.ops_listener(self.settings, self.health, self.metrics.render, routes, report)
         sock = self.ops_socket = sockets.ops_listening(self.settings, self._place.ops)
         self._ops = listener
         await listener.start(sock)

@@ -11,23 +11,27 @@ from typing import Any
 import aiohttp
 import pytest
 import structlog
-from aiohttp import web
 from structlog.testing import capture_logs
 
-from proxy.admin import listener
+from proxy.admin import desk
 from proxy.admin.guard import GUESSES
 from proxy.admin.health import Health, Part, State, Ticker
-from proxy.admin.listener import OpsListener
+from proxy.admin.http import Request, Response, Route, text
+from proxy.wire.ops_listener import OpsListener
 
 TOKEN = "0123456789abcdef"
 GOOD = [Part("doorkeeper", State.OK, kind="source")]
+
+
+def raising(_part: str, error: BaseException) -> None:
+    raise error
 
 
 @asynccontextmanager
 async def listening(parts: Iterable[Part] = GOOD, token: str | None = None, host: str = "127.0.0.1", **options: Any):
     health = Health(options.pop("ticker", None) or Ticker(), lambda: parts)
     render = options.pop("render", lambda accept: ("text/plain; version=0.0.4", f"accept {accept}\n".encode()))
-    listener = OpsListener(host, 0, token=token, health=health, render_metrics=render, **options)
+    listener = OpsListener(host, 0, token=token, health=health, render_metrics=render, report=raising, **options)
     await listener.start()
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{listener.port}") as client:
@@ -111,8 +115,8 @@ async def test_readyz_verbose_tells_the_parts():
             "status": "degraded",
             "ready": True,
             "parts": [
-                {"name": "doorkeeper", "state": "ok", "detail": "", "kind": "source"},
-                {"name": "store", "state": "down", "detail": "connection refused", "kind": "other"},
+                {"name": "doorkeeper", "state": "ok", "detail": "", "kind": "source", "p95": None, "breaker": ""},
+                {"name": "store", "state": "down", "detail": "connection refused", "kind": "other", "p95": None, "breaker": ""},
             ],
         }
 
@@ -139,11 +143,16 @@ async def test_part_that_cannot_be_read_is_an_error_of_ours_and_not_the_end():
         raise RuntimeError("broken")
 
     health = Health(Ticker(), broken)
-    listener = OpsListener("127.0.0.1", 0, token=None, health=health, render_metrics=lambda _: ("text/plain", b""))
+    reported: list[tuple[str, str]] = []
+    listener = OpsListener(
+        "127.0.0.1", 0, token=None, health=health, render_metrics=lambda _: ("text/plain", b""),
+        report=lambda part, error: reported.append((part, str(error))),
+    )  # fmt: skip
     await listener.start()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{listener.port}") as client:
         async with client.get("/readyz") as answer:
             assert answer.status == 500
+            assert reported == [("ops", "broken")]
         async with client.get("/livez") as answer:
             assert answer.status == 200
     await listener.stop()
@@ -158,10 +167,10 @@ class TestGuarded:
 
     @pytest.mark.parametrize("path", ["/metrics", "/readyz?verbose", "/livez?x", "/none", "/api/own"])
     async def test_all_else_needs_the_token(self, path):
-        async def own(_request: web.Request) -> web.Response:
-            return web.Response(text="own")
+        async def own(_request: Request) -> Response:
+            return text("own")
 
-        async with listening(token=TOKEN, host="0.0.0.0", routes=[web.get("/api/own", own)]) as (client, _, _):
+        async with listening(token=TOKEN, host="0.0.0.0", routes=lambda: [Route("/api/own", own)]) as (client, _, _):
             async with client.get(path) as answer:
                 assert answer.status == 401
                 assert answer.headers["WWW-Authenticate"] == 'Bearer realm="scim-witness ops"'
@@ -186,7 +195,7 @@ class TestAudit:
     @pytest.fixture(autouse=True)
     def unbound_log(self, monkeypatch):
         """A logger keeps the sink of its first use; here it must not be that of a program which another test ran."""
-        monkeypatch.setattr(listener, "_log", structlog.get_logger("ops"))
+        monkeypatch.setattr(desk, "_log", structlog.get_logger("ops"))
 
     async def test_one_line_per_access_without_the_token(self):
         with capture_logs() as lines:
@@ -212,7 +221,9 @@ class TestAudit:
 async def test_port_in_use_is_an_error():
     async with listening() as (_, _, listener):
         health = Health(Ticker(), lambda: GOOD)
-        other = OpsListener("127.0.0.1", listener.port, token=None, health=health, render_metrics=lambda _: ("", b""))
+        other = OpsListener(
+            "127.0.0.1", listener.port, token=None, health=health, render_metrics=lambda _: ("", b""), report=raising
+        )
         with pytest.raises(OSError, match="in use"):
             await other.start()
         await other.stop()
@@ -221,4 +232,4 @@ async def test_port_in_use_is_an_error():
 def test_beyond_loopback_without_a_token_does_not_start():
     health = Health(Ticker(), lambda: GOOD)
     with pytest.raises(ValueError, match="needs a token"):
-        OpsListener("0.0.0.0", 0, token=None, health=health, render_metrics=lambda _: ("", b""))
+        OpsListener("0.0.0.0", 0, token=None, health=health, render_metrics=lambda _: ("", b""), report=raising)

@@ -188,8 +188,3 @@ async def test_observe_mode_is_by_tenant_and_records_what_enforce_would_have_don
     shown = proxy.shown(line["incident"])
     assert shown is not None
     assert ("would_refuse" if tenant == "watched" else "refusal") == shown["incident"]["kind"]
-
-
-async def test_it_does_not_start_without_the_c_parser(deploy, backend):
-    with pytest.raises(AssertionError, match="AIOHTTP_NO_EXTENSIONS"):
-        deploy(backend).start({"AIOHTTP_NO_EXTENSIONS": "1"})

@@ -11,7 +11,6 @@ import pytest
 
 from proxy.admin.api import Api
 from proxy.admin.health import Health, Part, State, Ticker
-from proxy.admin.listener import OpsListener
 from proxy.admin.overview import overview
 from proxy.admin.pages import Pages
 from proxy.admin.ring import Ring, Totals
@@ -26,6 +25,8 @@ from proxy.evidence.redis_store import RedisStore
 from proxy.evidence.spool import Spool
 from proxy.evidence.witness import Witness
 from proxy.wire.answering import Answers
+from proxy.wire.ops_listener import OpsListener
+from proxy.wire.program import report
 
 FINGERPRINT = "ab" * 16
 HOSTILE = "<script>alert(1)</script>"
@@ -96,14 +97,24 @@ async def world(own_store, tmp_path) -> AsyncIterator[SimpleNamespace]:
     settings = SimpleNamespace(policy=SimpleNamespace(write_scopes=(), read_scopes=()), tenants={})
     answers = Answers(reader, source, settings)  # type: ignore[arg-type]
     ring = Ring(lambda: Totals(0, 0, 0, 0))
-    health = Health(Ticker(), lambda: [Part("listener", State.OK, kind="vital"), Part("doorkeeper", State.OK, kind="source")])
+    parts = [
+        Part("listener", State.OK, kind="vital", p95=0.0123), Part("doorkeeper", State.OK, "ok", "source", 0.0042),
+        Part("issuer", State.DEGRADED, "the breaker is open", breaker="open"), Part("backend", State.OK, kind="backend"),
+    ]  # fmt: skip
+    health = Health(Ticker(), lambda: parts)
 
     async def look_over(at: float):
         return await overview(answers, health, ring, "http://backend", at)
 
     routes = [*Pages(answers, look_over).routes(), *Api(answers, look_over).routes()]
     listener = OpsListener(
-        "127.0.0.1", 0, token=None, health=health, render_metrics=lambda _: ("text/plain", b""), routes=routes
+        "127.0.0.1",
+        0,
+        token=None,
+        health=health,
+        render_metrics=lambda _: ("text/plain", b""),
+        report=report,
+        routes=lambda: routes,
     )
     await listener.start()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{listener.port}") as client:

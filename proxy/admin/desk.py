@@ -1,0 +1,106 @@
+"""What the second listener answers: metrics and health here, API and pages by the routes that wiring passes in.
+
+Every request passes the guard and leaves one audit line. Probes of /livez and /readyz are open to all, for a kubelet
+carries no token; they tell one word, and the parts only to who has access.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from proxy.admin.guard import Access, Guard
+from proxy.admin.health import Health
+from proxy.admin.http import Answer, Request, Response, Route, Routes, plain, text
+from proxy.admin.metrics_page import Render, metrics_page
+
+PROBES: Final = frozenset({"/livez", "/readyz"})
+
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Of every answer, unless it says otherwise."""
+
+_REFUSALS: Final = {
+    Access.MISSING: (401, "This listener needs a bearer token (ops.token).\n"),
+    Access.WRONG: (401, "This is not the token of this listener.\n"),
+    Access.PAUSED: (429, "Too many wrong tokens from this address; wait a minute.\n"),
+    Access.FOREIGN_HOST: (403, "Without ops.token this listener answers to localhost only.\n"),
+}
+_log = structlog.get_logger("ops")
+
+MakeRoutes = Callable[[], Sequence[Route]]
+
+
+class Desk:
+    """Answers every request of the ops listener. ValueError for an address beyond loopback without a token.
+
+    `more` makes the routes of API and pages when one is first asked for, in a thread: most processes are scraped and probed
+    and never looked at, and templates with their engine are 4 MiB.
+    """
+
+    def __init__(self, host: str, token: str | None, health: Health, render_metrics: Render, more: MakeRoutes) -> None:
+        self._guard = Guard(host, token)
+        self._routes = Routes(
+            [
+                Route("/livez", health.livez),
+                Route("/readyz", health.readyz),
+                Route("/metrics", metrics_page(render_metrics)),
+            ]
+        )
+        self._make_more = more
+        self._making = asyncio.Lock()
+        self._more: Routes | None = None
+
+    def use(self, token: str) -> None:
+        """From now on ask for another token."""
+        self._guard.use(token)
+
+    async def answer(self, request: Request) -> Answer:
+        """Answer whoever may ask; nobody else learns more than that."""
+        if request.path in PROBES and not request.query:
+            return await self._routed(request)
+        access = self._guard.judge(request.peer, request.host, request.authorization, time.monotonic())
+        if access is not Access.GRANTED:
+            _audit(request, access, _REFUSALS[access][0])
+            return _refusal(access)
+        status = 500
+        try:
+            answer = await self._routed(request)
+            status = answer.status
+        finally:
+            _audit(request, access, status)
+        return answer
+
+    async def _routed(self, request: Request) -> Answer:
+        answer = await self._routes.answer(request)
+        if answer is None:
+            answer = await (await self._have_more()).answer(request)
+        return plain(404) if answer is None else answer
+
+    async def _have_more(self) -> Routes:
+        async with self._making:
+            if self._more is None:
+                self._more = Routes(await asyncio.to_thread(self._make_more))
+            return self._more
+
+
+def _refusal(access: Access) -> Response:
+    status, words = _REFUSALS[access]
+    headers = {401: {"WWW-Authenticate": 'Bearer realm="scim-witness ops"'}, 429: {"Retry-After": "60"}}
+    return text(words, status, headers=headers.get(status))
+
+
+def _audit(request: Request, access: Access, status: int) -> None:
+    """One line per access. A scrape that went well is worth a line at level debug only."""
+    level = _log.warning if access is not Access.GRANTED else _log.debug if request.path == "/metrics" else _log.info
+    level("ops_access", access=str(access), peer=request.peer, method=request.method, path=request.path, status=status)
