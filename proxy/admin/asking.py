@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -42,6 +42,15 @@ class Silence(msgspec.Struct, frozen=True):
     diagnosis: Diagnosis
 
 
+class Risk(msgspec.Struct, frozen=True):
+    """Tokens in use of one tenant that will fail: why (a code of the audit), how many, and when the first one does (epoch
+    seconds), None when nobody can say."""
+
+    code: str
+    count: int
+    first: float | None = None
+
+
 class Minute(msgspec.Struct, frozen=True):
     """Traffic of one minute, which begins at `start` (epoch seconds)."""
 
@@ -72,6 +81,9 @@ class Asking(Protocol):
 
     async def tenants(self) -> dict[str, float]:
         """Every tenant that was seen, with the time of its last incident or activity."""
+
+    async def at_risk(self) -> Mapping[str, Sequence[Risk]]:
+        """The tenants whose tokens in use will fail, by the audit's rules over what is remembered; at most a minute old."""
 
     async def last_request(self, tenant: str) -> LastRequest | None:
         """The last request of a tenant and its answer."""

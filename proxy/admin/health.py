@@ -32,12 +32,16 @@ class State(enum.StrEnum):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One part: `kind` is source (one usable is needed), vital (each is needed) or other (worth telling)."""
+    """One part: `kind` is source (one usable is needed), vital (each is needed), other (worth telling) or backend (not judged).
+    `p95` is the 95th percentile of its last five minutes in seconds, None when it had nothing to do; `breaker` the state of
+    the breaker before it (closed, open, half_open), empty where there is none."""
 
     name: str
     state: State
     detail: str = ""
     kind: str = "other"
+    p95: float | None = None
+    breaker: str = ""
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -57,7 +61,7 @@ def judge(parts: Iterable[Part], *, draining: bool) -> Readiness:
     has_vitals = all(part.state is not State.DOWN for part in parts if part.kind == "vital")
     if not (has_source and has_vitals):
         return Readiness("not_ready", ready=False, parts=parts)
-    is_whole = all(part.state is State.OK for part in parts)
+    is_whole = all(part.state is State.OK for part in parts if part.kind != "backend")
     return Readiness("ready" if is_whole else "degraded", ready=True, parts=parts)
 
 

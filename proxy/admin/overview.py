@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from proxy.admin.asking import Asking, Minute, StoreAway
+from proxy.admin.asking import Asking, Minute, Risk, StoreAway
 from proxy.admin.grouping import Group, grouped
 from proxy.admin.health import Health, Part
 from proxy.admin.heat import last_good, per_hour
@@ -16,24 +16,26 @@ from proxy.admin.ring import Ring
 from proxy.core.absence import LastRequest
 
 TENANTS: Final = 25
-"""Tenants on the overview: those heard of last. Three commands to the store for each."""
+"""Tenants on the overview: those at risk, then those heard of last. Three commands to the store for each."""
 NEWEST: Final = 200
 """Incidents that are grouped for the overview: one page of the store."""
 DAY: Final = 86_400.0
 
 
 class TenantLine(msgspec.Struct, frozen=True):
-    """A tenant: its last request, its last served one (by the minute, within a day), requests in each of 24 hours."""
+    """A tenant: its last request, its last served one (by the minute, within a day), requests in each of 24 hours, and its
+    tokens in use that will fail."""
 
     tenant: str
     last: LastRequest | None
     last_good: float | None
     hours: tuple[int, ...]
+    risks: tuple[Risk, ...] = ()
 
 
 class Overview(msgspec.Struct, frozen=True):
     """`status` is readiness; `requests` and `incidents` are those of each of the last 120 minutes here. `store_error`
-    tells why tenants or groups are not whole."""
+    tells why tenants or groups are not whole. `at_risk` counts tenants with tokens in use that will fail, all of them."""
 
     status: str
     parts: tuple[Part, ...]
@@ -42,6 +44,7 @@ class Overview(msgspec.Struct, frozen=True):
     incidents: tuple[float, ...]
     tenants: tuple[TenantLine, ...]
     tenants_known: int
+    at_risk: int
     groups: tuple[Group, ...]
     store_error: str = ""
 
@@ -51,12 +54,15 @@ async def overview(asking: Asking, health: Health, ring: Ring, upstream: str, no
     readiness = health.readiness()
     requests, incidents = ring.per_minute(now)
     listing = await asking.incidents(None, None, None, NEWEST)
-    error, lines, known = listing.store_error, [], 0
+    error, known = listing.store_error, 0
+    lines: list[TenantLine] = []
+    risks: Mapping[str, Sequence[Risk]] = {}
     try:
         seen = {name: at for name, at in (await asking.tenants()).items() if not name.startswith("_")}
         known = len(seen)
-        newest = sorted(seen, key=lambda name: (-seen[name], name))[:TENANTS]
-        lines = await asyncio.gather(*(_line(asking, tenant, now) for tenant in newest))
+        risks = await asking.at_risk()
+        newest = sorted(seen, key=lambda name: (name not in risks, -seen[name], name))[:TENANTS]
+        lines = await asyncio.gather(*(_line(asking, tenant, now, risks.get(tenant, ())) for tenant in newest))
     except StoreAway as away:
         error = str(away)
     open_groups = [group for group in grouped(listing.incidents) if now - group.last < DAY]
@@ -68,14 +74,15 @@ async def overview(asking: Asking, health: Health, ring: Ring, upstream: str, no
         tuple(incidents),
         tuple(lines),
         known,
+        len(risks),
         tuple(open_groups),
         error,
     )
 
 
-async def _line(asking: Asking, tenant: str, now: float) -> TenantLine:
+async def _line(asking: Asking, tenant: str, now: float, risks: Sequence[Risk]) -> TenantLine:
     last, minutes = await asyncio.gather(asking.last_request(tenant), asking.activity(tenant, now - DAY, now))
-    return line_of(tenant, last, minutes, now)
+    return msgspec.structs.replace(line_of(tenant, last, minutes, now), risks=tuple(risks))
 
 
 def line_of(tenant: str, last: LastRequest | None, minutes: Sequence[Minute], now: float) -> TenantLine:

@@ -26,14 +26,15 @@ async def remembered(store: RedisStore, limit: int = GOOD_LIMIT) -> AsyncIterato
         answers = await store.run([("ZRANGE", name, 0, -1) for name in lists])
         fingerprints = [queries.as_text(member) for answer in answers for member in answer]
         for begin in range(0, len(fingerprints), BATCH):
-            for history in await _read(store, fingerprints[begin : begin + BATCH]):
+            for history in await read_histories(store, fingerprints[begin : begin + BATCH]):
                 yield history
                 found += 1
                 if found >= limit:
                     return
 
 
-async def _read(store: RedisStore, fingerprints: list[str]) -> list[TokenHistory]:
+async def read_histories(store: RedisStore, fingerprints: list[str]) -> list[TokenHistory]:
+    """The histories of those of these tokens that were good at some time, without counts and changes. StoreError."""
     answers = await store.run([("HGETALL", keys.history(fingerprint)) for fingerprint in fingerprints])
     found = []
     for answer in answers:

@@ -15,10 +15,11 @@ from typing import Final, TypeVar
 import msgspec
 
 from proxy.core.absence import Absence, LastRequest, Span, conclude, coverage
+from proxy.core.audit import Rules
 from proxy.core.history import TokenHistory
 from proxy.core.incident import Incident, Note, tag_of, time_of
 from proxy.core.memory import OauthEvent
-from proxy.evidence import keys, queries, silence, unshipped
+from proxy.evidence import keys, queries, risk, silence, unshipped
 from proxy.evidence.activity import EVERYONE, NOBODY, Minute, last_before, read_last, read_minutes, rest, total
 from proxy.evidence.events import read_events
 from proxy.evidence.heartbeat import MAX_GAP, read_spans
@@ -189,6 +190,10 @@ class EvidenceReader:
     async def silences(self, seen: Mapping[str, float]) -> dict[str, silence.Mark]:
         """Which of these tenants (as `tenants` gives them) are silent against their habit since they were last seen."""
         return await silence.marks(self._need_store(), seen)
+
+    async def at_risk(self, now: float, rules: Rules) -> dict[str, tuple[risk.Risk, ...]]:
+        """The tenants whose tokens in use will fail, by what is remembered of the newest of them. StoreError."""
+        return await risk.at_risk(self._need_store(), now, rules)
 
     async def find_incidents(self, prefix: str) -> list[str]:
         """Incident ids that begin with these characters, at least 8. ValueError when they cannot be a beginning."""

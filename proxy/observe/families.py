@@ -73,6 +73,24 @@ VALIDATOR_STATE: Final = Family(
     ("source", "state"),
     "1 for the state that a source is in, 0 for the others.",
 )
+BREAKER_STATE: Final = Family(
+    "validator_breaker_state",
+    Type.GAUGE,
+    ("source", "state"),
+    "1 for the state of the breaker of a source that is asked over HTTP: closed, open, half_open.",
+)
+BREAKER_OPENED: Final = Family(
+    "validator_breaker_opened_total",
+    Type.COUNTER,
+    ("source",),
+    "How often a source that does not answer was left alone for a while.",
+)
+SOURCE_DISAGREEMENTS: Final = Family(
+    "source_disagreements_total",
+    Type.COUNTER,
+    ("source",),
+    "Tokens of which a table and the endpoint that checks it say different things.",
+)
 CACHE_EVENTS: Final = Family(
     "token_cache_events_total",
     Type.COUNTER,
@@ -170,7 +188,8 @@ SCRAPE_ERRORS: Final = Family("scrape_errors_total", Type.COUNTER, (), "Gauges t
 BUILD_INFO: Final = Family("build_info", Type.GAUGE, ("version", "python"), "Always 1.")
 
 FAMILIES: Final = (
-    REQUESTS, REQUEST_DURATION, DECISIONS, DENIALS, WOULD_DENY, VALIDATOR_DURATION, VALIDATOR_STATE, CACHE_EVENTS,
+    REQUESTS, REQUEST_DURATION, DECISIONS, DENIALS, WOULD_DENY, VALIDATOR_DURATION, VALIDATOR_STATE,
+    BREAKER_STATE, BREAKER_OPENED, SOURCE_DISAGREEMENTS, CACHE_EVENTS,
     UPSTREAM_DURATION, UPSTREAM_UNAUTHORIZED, INCIDENTS,
     MADE_ROOM, STORE_UP, STORE_DURATION, TENANT_LAST, TENANT_SILENT,
     TOKEN_EXPIRY, OAUTH_CALLS,

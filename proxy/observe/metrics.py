@@ -140,6 +140,14 @@ class Metrics(Collector):
         """Count one reload of the settings; `result` is applied or refused."""
         self._counts[f.CONFIG_RELOADS].cell(result).value += 1
 
+    def counts_by(self, family: f.Family, place: int) -> dict[str, tuple[int, ...]]:
+        """The counts per bucket of a histogram, added up by the label at `place`."""
+        found: dict[str, tuple[int, ...]] = {}
+        for labels, cell in self._spreads[family].items():
+            counts, before = tuple(cell.counts), found.get(labels[place])
+            found[labels[place]] = counts if before is None else tuple(map(sum, zip(before, counts, strict=True)))
+        return found
+
     def watch(self, name: str, read: Callable[[], Values]) -> None:
         """Read a family (its name without the prefix) from a callable at every scrape. KeyError for an unknown name.
 

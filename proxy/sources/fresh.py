@@ -153,6 +153,10 @@ class Fresh:
                 if reading is not None and not isinstance(reading.state, Unavailable):
                     self._known[fingerprint] = held.again(reading, asked, answered)
 
+    def rows(self) -> list[Known]:
+        """The rows of the tokens in memory. May be called from another thread."""
+        return [held.state for held in list(self._known.values()) if isinstance(held.state, Known)]
+
     def stats(self) -> Stats:
         """Return the figures as they are now."""
         return Stats(

@@ -74,7 +74,8 @@ class Fleet:
                 seen = worst.get(part.name)
                 if part.name != "settings" and (seen is None or order.index(part.state) > order.index(seen.state)):
                     detail = f"worker {slot.number}: {part.detail}" if part.state is not State.OK else part.detail
-                    worst[part.name] = Part(part.name, part.state, detail)
+                    kind = "backend" if part.kind == "backend" else "other"
+                    worst[part.name] = Part(part.name, part.state, detail, kind, part.p95, part.breaker)
         yield from worst.values()
 
     def totals(self) -> Totals:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
-from proxy.admin.asking import Case, Listing, Minute, Silence, StoreAway
+from proxy.admin.asking import Case, Listing, Minute, Risk, Silence, StoreAway
 from proxy.core.absence import LastRequest
+from proxy.core.audit import DAY, Rules
 from proxy.core.diagnosis import diagnose
 from proxy.core.history import TokenHistory
 from proxy.core.incident import Incident, Note
@@ -23,6 +25,12 @@ AT_ONCE: Final = 2
 connections (evidence/connect.py). What writes evidence down has a pool of its own, which pages cannot exhaust."""
 
 
+RISKS_KEPT: Final = 60.0
+"""Seconds for which tokens at risk are not looked for again: they are days ahead, and up to 20,000 tokens are read."""
+WITHIN_DAYS: Final = 30
+"""How far ahead, as `scim-witness audit` looks unless told otherwise."""
+
+
 class Answers:
     """The port `admin.asking.Asking` over the evidence reader and, for the state of now, the source of tokens."""
 
@@ -31,6 +39,9 @@ class Answers:
         self._source = source
         self.settings = settings
         self._free = asyncio.Semaphore(AT_ONCE)
+        self._looking = asyncio.Lock()
+        self._risks: Mapping[str, Sequence[Risk]] = {}
+        self._risks_at = 0.0
 
     def use(self, source: TokenSource, settings: Settings) -> None:
         """From now on answer by other settings."""
@@ -73,6 +84,17 @@ class Answers:
         """See Asking."""
         async with self._turn():
             return await self._reader.tenants()
+
+    async def at_risk(self) -> Mapping[str, Sequence[Risk]]:
+        """See Asking."""
+        async with self._looking:
+            now = time.time()
+            if now >= self._risks_at + RISKS_KEPT:
+                async with self._turn():
+                    found = await self._reader.at_risk(now, Rules(WITHIN_DAYS * DAY))
+                self._risks = {t: [Risk(str(r.code), r.count, r.first) for r in risks] for t, risks in found.items()}
+                self._risks_at = now
+            return self._risks
 
     async def last_request(self, tenant: str) -> LastRequest | None:
         """See Asking."""

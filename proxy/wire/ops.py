@@ -12,6 +12,9 @@ from proxy.admin.http import Route
 from proxy.admin.metrics_page import Render
 from proxy.admin.overview import Overview, overview
 from proxy.admin.ring import Ring, Totals
+from proxy.core.token import Known
+from proxy.evidence import layout
+from proxy.observe.lately import BACKEND, ROAD, STORE, Lately
 from proxy.observe.metrics import Metrics
 from proxy.observe.sink import Sink
 from proxy.settings import Settings
@@ -55,8 +58,26 @@ def watch(metrics: Metrics, present: Present, evidence: Evidence, ticker: Ticker
     metrics.watch("oauth_calls_total", lambda: {key: float(count) for key, count in oauth.calls.items()})
     metrics.watch("oauth_lint_total", lambda: {(finding,): float(count) for finding, count in oauth.findings.items()})
     metrics.watch("token_cache_events_total", lambda: _cache_events(present.side.fresh))
+    metrics.watch("token_expiry_timestamp_seconds", lambda: first_expiries(present.side.fresh.rows()))
+    metrics.watch(
+        "validator_breaker_state", lambda: {(n, str(b.state)): 1.0 for n, b in present.side.sources.breakers().items()}
+    )
+    metrics.watch(
+        "validator_breaker_opened_total",
+        lambda: {(n,): float(b.opened_count) for n, b in present.side.sources.breakers().items()},
+    )
+    metrics.watch("source_disagreements_total", lambda: {(n,): c for n, c in present.side.sources.disagreements().items()})
     metrics.watch("validator_state", lambda: {(present.source.name, present.side.fresh.stats().source): 1.0})
     metrics.watch("clock_offset_seconds", lambda: dict(present.side.tokens.offsets))
+
+
+def first_expiries(rows: Iterable[Known]) -> dict[str, float]:
+    """When the first of each tenant's tokens will expire (epoch seconds); a revoked one expires no more."""
+    found: dict[str, float] = {}
+    for row in rows:
+        if row.expires_at is not None and row.revoked_at is None:
+            found[row.tenant] = min(row.expires_at, found.get(row.tenant, row.expires_at))
+    return found
 
 
 def _cache_events(fresh: Fresh) -> dict[tuple[str], float]:
@@ -70,21 +91,38 @@ def _cache_events(fresh: Fresh) -> dict[tuple[str], float]:
     }
 
 
-def parts(present: Present, evidence: Evidence, reloads: Reloads) -> Callable[[], Iterable[Part]]:
-    """What readiness asks about."""
+def parts(present: Present, evidence: Evidence, reloads: Reloads, lately: Lately) -> Callable[[], Iterable[Part]]:
+    """What readiness asks about, and what the map of the road shows."""
 
     def ask() -> Iterable[Part]:
-        yield Part("listener", State.OK if present.listener.accepting else State.DOWN, kind="vital")
-        stats = present.side.fresh.stats()
-        yield Part(present.source.name, State.OK if stats.source == "ok" else State.DOWN, stats.source, kind="source")
+        accepting = State.OK if present.listener.accepting else State.DOWN
+        yield Part("listener", accepting, kind="vital", p95=lately.p95(ROAD))
+        yield from _sources(present, lately)
         shipper = evidence.shipper.state
         away = shipper.failing_since is not None
-        yield Part("store", State.DEGRADED if away else State.OK, shipper.why if away else "")
+        why = shipper.why if away else layout.trouble(shipper.layout) if shipper.layout is not None else ""
+        yield Part("store", State.DEGRADED if why else State.OK, why, p95=lately.p95(STORE))
         able = evidence.witness.able
         yield Part("spool", State.OK if able else State.DOWN, "" if able else "the disk is full", kind="vital")
         yield reloads.part()
+        yield Part("backend", State.OK, kind="backend", p95=lately.p95(BACKEND))
 
     return ask
+
+
+def _sources(present: Present, lately: Lately) -> Iterable[Part]:
+    """All sources together, which decide; and where there are several, each of them, which only tell."""
+    state, sources = present.side.fresh.stats().source, present.side.sources
+    breakers = {name: str(breaker.state) for name, breaker in sources.breakers().items()}
+    whole, names = present.source.name, sources.names
+    alone = len(names) == 1
+    yield Part(
+        whole, State.OK if state == "ok" else State.DOWN, state, "source",
+        lately.p95(whole) if alone else None, breakers.get(whole, "") if alone else "",
+    )  # fmt: skip
+    for name in sorted({*breakers, *names} - {whole}):
+        why = "the breaker is open" if breakers.get(name) == "open" else present.side.tokens.trouble.get(name, "")
+        yield Part(name, State.DEGRADED if why else State.OK, why, "other", lately.p95(name), breakers.get(name, ""))
 
 
 def totals(present: Present, evidence: Evidence, ticker: Ticker) -> Totals:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import structlog
 
@@ -18,10 +18,11 @@ from proxy.edge.listener import Listener
 from proxy.evidence.clerk import Clerk
 from proxy.observe.metrics import Metrics
 from proxy.settings import Settings
+from proxy.sources.breaker import Breaker
 from proxy.tasks import Report, Tasks
 from proxy.wire.data_plane import DataPlane
 from proxy.wire.state import StartFault
-from proxy.wire.token_sources import composed, fresh_of, sources_of
+from proxy.wire.token_sources import fresh_of, in_place, one_of, sources_of
 from proxy.wire.witnessing import RememberedTokens
 
 CHECK_SECONDS: Final = 5.0
@@ -30,19 +31,49 @@ CHECK_SECONDS: Final = 5.0
 _log = structlog.get_logger("sources")
 
 
+@runtime_checkable
+class WithBreaker(Protocol):
+    """A source that is left alone for a while when it does not answer."""
+
+    @property
+    def breaker(self) -> Breaker:
+        """Its breaker."""
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """A source that compares itself with another."""
+
+    disagreements: int
+
+
 class Sources:
     """Every configured source, alone; with an end of its own."""
 
     def __init__(self, settings: Settings, fingerprinter: Fingerprinter, report: Report) -> None:
         self._tasks = Tasks(report)
         self._all = sources_of(settings, fingerprinter, self._tasks, lambda text: _log.warning("token_file", detail=text))
-        self.whole = composed(self._all, settings, self._tasks)
+        self._placed = in_place(self._all, settings, self._tasks)
+        self.whole = one_of(self._placed)
         self._fingerprinter = fingerprinter
 
     @property
     def tasks(self) -> Tasks:
         """Where their look-ups run."""
         return self._tasks
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the sources, in the order in which they are asked."""
+        return [source.name for source in self._placed]
+
+    def breakers(self) -> dict[str, Breaker]:
+        """The breaker before each source that is asked over HTTP."""
+        return {source.name: source.breaker for source in self._all if isinstance(source, WithBreaker)}
+
+    def disagreements(self) -> dict[str, float]:
+        """For each table that is checked by an endpoint: the tokens of which they say different things."""
+        return {source.name: float(source.disagreements) for source in self._placed if isinstance(source, Checking)}
 
     def start(self) -> None:
         """Start what the sources themselves have to do: to look at files, to fetch keys."""

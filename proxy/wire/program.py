@@ -21,6 +21,7 @@ from proxy.edge.deadlines import Deadlines
 from proxy.edge.listener import Listener
 from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import RedisStore
+from proxy.observe.lately import Lately
 from proxy.observe.log import ExchangeLog
 from proxy.observe.sink import Sink
 from proxy.settings import Settings
@@ -120,11 +121,17 @@ class Program:
         listener = self.present.listener = Listener(
             plane.options, plane.handler, self._deadlines, self._edge_tasks, plane.peers
         )
-        self.health = Health(self.ticker, ops.parts(self.present, evidence, self.reloads))
+        lately = Lately(self.metrics)
+        self.health = Health(self.ticker, ops.parts(self.present, evidence, self.reloads, lately))
         ops.watch(self.metrics, self.present, evidence, self.ticker, sink)
         self.metrics.watch("config_reload_timestamp_seconds", lambda: self.reloads.applied_at)
         side.start()
-        for name, run in (("ticker", self.ticker.run), ("log", exchange_log.run), ("deadlines", self._deadlines.run)):
+        for name, run in (
+            ("ticker", self.ticker.run),
+            ("log", exchange_log.run),
+            ("deadlines", self._deadlines.run),
+            ("last minutes", lately.run),
+        ):
             _ = self._tasks.keep(run, name)
         evidence.start(self._tasks)
         if not place.worker:

@@ -94,6 +94,16 @@ def doorkeeper_options(source: Doorkeeper) -> Options:
 
 def composed(sources: list[TokenSource], settings: Settings, tasks: Tasks) -> TokenSource:
     """One source of all: the first that knows a token speaks for it. An endpoint that checks a table stands with it."""
+    return one_of(in_place(sources, settings, tasks))
+
+
+def one_of(placed: list[TokenSource]) -> TokenSource:
+    """One source of those that stand in an order."""
+    return placed[0] if len(placed) == 1 else FirstMatch(placed)
+
+
+def in_place(sources: list[TokenSource], settings: Settings, tasks: Tasks) -> list[TokenSource]:
+    """The sources in their order; an endpoint that checks a table stands with it."""
     by_name = {source.name: source for source in sources}
     checks = {s.cross_check: by_name[s.name] for s in settings.source if isinstance(s, Introspection) and s.cross_check}
     beside = {source.name for source in checks.values()}
@@ -102,7 +112,7 @@ def composed(sources: list[TokenSource], settings: Settings, tasks: Tasks) -> To
         for source in sources
         if source.name not in beside
     ]
-    return placed[0] if len(placed) == 1 else FirstMatch(placed)
+    return placed
 
 
 def _disagree(fingerprint: str, by_table: Reading, by_other: Reading) -> None:

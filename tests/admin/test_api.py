@@ -55,7 +55,9 @@ async def test_tenants_activity_absence_overview(world):
     assert 1 == sum(m["traffic"]["requests"] for m in (await get(world, "/tenants/acme/activity"))["minutes"])
     absence = await get(world, "/tenants/acme/absence")
     assert ("arrived", 0) == (absence["answer"]["code"], absence["answer"]["coverage"]["share"])
-    assert {"listener", "doorkeeper"} == {part["name"] for part in (await get(world, "/overview"))["parts"]}
+    assert {"listener", "doorkeeper", "issuer", "backend"} == {
+        part["name"] for part in (await get(world, "/overview"))["parts"]
+    }
     assert (await get(world, f"/tokens/{FINGERPRINT}", 404))["error"]
 
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import html
 import re
+import time
 
+import msgspec
+
+from proxy.core.exchange import AnsweredBy
 from proxy.core.incident import new_id
-from tests.pages.world import FINGERPRINT, HOSTILE, incident_at
+from proxy.core.token import Known, Reading
+from proxy.evidence.history import History
+from tests.pages.world import DAY, FINGERPRINT, HOSTILE, incident_at
 
 
 async def page(world, path, status=200):
@@ -26,6 +32,22 @@ async def test_the_incident_page_tells_all_in_its_order(world):
     places = [text.find(part) for part in parts]
     assert places == sorted(places)
     assert -1 not in places
+
+
+async def test_the_overview_tells_speed_breakers_and_whose_tokens_will_fail(world):
+    now = time.time()
+    row = Known(7, "acme", now - 100 * DAY, int(103 * DAY), owner="5")
+    history = History(world.store, "one")
+    history.saw(msgspec.structs.replace(world.incident.exchange, at=now, status=200, answered_by=AnsweredBy.BACKEND))
+    history.noted(FINGERPRINT, Reading(row, "doorkeeper", "primary", now))
+    await history.flush()
+    await history.flush()
+    text = html.unescape(await page(world, "/"))
+    assert "95 % within 12.3 ms" in text
+    assert "95 % within 4.2 ms" in text
+    assert "breaker open" in text
+    assert "tokens of <b>1</b> will fail" in text
+    assert re.search(r'class="risk">1 expire <time[^>]*>in (3 d|2 d 23 h)', text)
 
 
 async def test_then_is_the_record_and_now_is_a_fresh_look_and_what_differs_is_marked(world):

@@ -20,6 +20,7 @@ import msgspec
 from proxy.core.credential import Fingerprinter, Secret
 from proxy.core.finding import Finding, Level
 from proxy.core.token import Known, NearMiss, Reading, Surroundings, TokenState, Unavailable, Unknown
+from proxy.sources.breaker import Breaker
 from proxy.sources.doorkeeper import near
 from proxy.sources.doorkeeper.database import Trouble
 from proxy.sources.doorkeeper.rows import storable_text
@@ -106,6 +107,11 @@ class Introspection:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    @property
+    def breaker(self) -> Breaker:
+        """What leaves the endpoint alone when it does not answer."""
+        return self.endpoint.breaker
 
     async def read(self, secret: Secret) -> Reading:
         """Ask the endpoint."""

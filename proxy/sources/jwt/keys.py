@@ -67,6 +67,7 @@ class KeySet:
         self._monotonic = monotonic
         self._sleep = sleep
         self._endpoint = Endpoint(options.endpoint, monotonic)
+        self.breaker = self._endpoint.breaker
         self._surprises = Bucket(1 / options.surprise_every, SURPRISES, monotonic)
         self._keys: tuple[Key, ...] = ()
         self._thumbprints: frozenset[str] = frozenset()

@@ -12,6 +12,7 @@ import msgspec
 from proxy.core.credential import Fingerprinter, Secret
 from proxy.core.finding import Finding, Level
 from proxy.core.token import Known, NearMiss, Reading, Surroundings, TokenState, Unavailable, Unknown
+from proxy.sources.breaker import Breaker
 from proxy.sources.doorkeeper import near
 from proxy.sources.doorkeeper.database import Trouble
 from proxy.sources.jwt.facts import Rules, facts_of, tenant_by_issuer
@@ -61,6 +62,11 @@ class Jwt:
 
     def __len__(self) -> int:
         return len(self._verified)
+
+    @property
+    def breaker(self) -> Breaker:
+        """What leaves the key set's place alone when it does not answer."""
+        return self.keys.breaker
 
     async def read(self, secret: Secret) -> Reading:
         """Verify it, or take what was verified before, as long as the issuer has the key."""

@@ -1,0 +1,78 @@
+"""How fast each part was lately, for the pages: 95th percentiles of the last minutes, from histograms that are counted anyway.
+
+Nothing is added on the way of a request: every ten seconds the counters are copied, and what they grew by since is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from proxy.observe import families as f
+from proxy.observe.metrics import Metrics
+
+EVERY: Final = 10.0
+"""Seconds between copies."""
+COPIES: Final = 31
+"""Copies kept: five minutes, a few kilobytes."""
+
+ROAD: Final = "listener"
+STORE: Final = "store"
+BACKEND: Final = "backend"
+
+Counts = tuple[int, ...]
+
+
+class Lately:
+    """Copies the histograms of one process for ever (`run`), and tells the quantile of their growth."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._copies: collections.deque[dict[str, Counts]] = collections.deque(maxlen=COPIES)
+
+    async def run(self) -> None:
+        """Copy every ten seconds; a loop for `Tasks.keep`."""
+        while True:
+            self.copy()
+            await asyncio.sleep(EVERY)
+
+    def copy(self) -> None:
+        """Take one copy."""
+        self._copies.append(self._now())
+
+    def p95(self, part: str) -> float | None:
+        """Seconds within which 95 % of the last five minutes' operations of a part ended (`listener`, `store`, `backend`, or a
+        source's name); None when there was none."""
+        now = self._now().get(part, ())
+        before = self._copies[0].get(part, ()) if self._copies else ()
+        grown = [count - (before[place] if place < len(before) else 0) for place, count in enumerate(now)]
+        return quantile(grown, 0.95)
+
+    def _now(self) -> dict[str, Counts]:
+        metrics = self._metrics
+        parts: dict[str, Counts] = {
+            ROAD: _sum(metrics.counts_by(f.REQUEST_DURATION, 0).values()),
+            STORE: _sum(metrics.counts_by(f.STORE_DURATION, 0).values()),
+            BACKEND: _sum(metrics.counts_by(f.UPSTREAM_DURATION, 0).values()),
+        }
+        return metrics.counts_by(f.VALIDATOR_DURATION, 0) | parts
+
+
+def _sum(spreads: Iterable[Counts]) -> Counts:
+    return tuple(map(sum, zip(*spreads, strict=True)))
+
+
+def quantile(counts: Sequence[int], share: float, bounds: Sequence[float] = f.BUCKETS) -> float | None:
+    """The value below which `share` of the observations lie, from counts per bucket (the last has no bound). Within a bucket
+    they are taken to lie evenly, as Prometheus does; beyond the last bound it is that bound. None without observations."""
+    total = sum(counts)
+    if total <= 0:
+        return None
+    wanted, seen, low = share * total, 0, 0.0
+    for count, bound in zip(counts, bounds, strict=False):
+        if count and seen + count >= wanted:
+            return low + (bound - low) * (wanted - seen) / count
+        seen, low = seen + count, bound
+    return bounds[-1]
