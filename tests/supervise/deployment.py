@@ -22,6 +22,8 @@ GOOD: Final = "a-good-token-of-acme-0123456789abcdefghijkl"
 REVOKED: Final = "a-revoked-token-of-acme-0123456789abcdefgh"
 UNKNOWN: Final = "an-unknown-token-of-nobody-0123456789abcdef"
 WANTED: Final = {GOOD: 200, REVOKED: 401, UNKNOWN: 401}
+BEFORE: list[str] = []
+"""What starts the command, where a test has something do that."""
 PATIENCE: Final = 40.0
 """Seconds after which a test calls it a hang; a busy machine starts interpreters slowly."""
 
@@ -98,7 +100,7 @@ fold_window = 0
         before = len(self.lines())
         with (self.directory / "output").open("ab") as output:
             self._process = subprocess.Popen(
-                [COMMAND, "run", "--config", str(self.config)],
+                [*BEFORE, COMMAND, "run", "--config", str(self.config)],
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **(environ or {})},
