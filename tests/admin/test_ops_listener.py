@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from proxy.admin import desk
 from proxy.admin.guard import GUESSES
 from proxy.admin.health import Health, Part, State, Ticker
-from proxy.admin.http import Request, Response, Route, text
+from proxy.admin.http import Request, Response, Route, Stream, text
 from proxy.wire.ops_listener import OpsListener
 
 TOKEN = "0123456789abcdef"
@@ -233,3 +233,95 @@ def test_beyond_loopback_without_a_token_does_not_start():
     health = Health(Ticker(), lambda: GOOD)
     with pytest.raises(ValueError, match="needs a token"):
         OpsListener("0.0.0.0", 0, token=None, health=health, render_metrics=lambda _: ("", b""), report=raising)
+
+
+class TestServer:
+    """What the server below the desk does with what a client sends."""
+
+    @staticmethod
+    async def exchange(port: int, sent: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(sent)
+            return await asyncio.wait_for(reader.read(), 10)
+        finally:
+            writer.close()
+
+    @pytest.mark.parametrize(
+        "status, sent",
+        [
+            (400, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            (400, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\x01b\r\n\r\n"),
+            (501, b"BREW /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+            (405, b"POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\nonly the beginning"),
+            (404, b"GET /%ff%00/..//x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
+        ],
+    )
+    async def test_what_cannot_be_is_refused_and_the_connection_ends(self, status, sent):
+        async with listening() as (_, _, ops):
+            answer = await self.exchange(ops.port, sent)
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert b"X-Content-Type-Options: nosniff\r\n" in answer
+
+    async def test_head_has_the_length_and_no_body(self):
+        async with listening() as (client, _, _), client.head("/livez") as answer:
+            assert (200, "6") == (answer.status, answer.headers["Content-Length"])
+            assert b"" == await answer.read()
+
+    async def test_several_requests_on_one_connection_and_an_old_client(self):
+        async with listening() as (_, _, ops):
+            twice = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nGET /readyz HTTP/1.0\r\n\r\n"
+            answer = await self.exchange(ops.port, twice)
+        assert 2 == answer.count(b"HTTP/1.1 200 OK\r\n")
+        assert answer.endswith(b"\r\n\r\nready\n")
+
+    async def test_stream_is_written_as_it_comes_and_closed_when_the_client_leaves(self):
+        closed = asyncio.Event()
+
+        async def ticks() -> AsyncGenerator[bytes, None]:
+            try:
+                yield b"one"
+                while True:
+                    await asyncio.sleep(0.01)
+                    yield b": still there?"
+            finally:
+                closed.set()
+
+        async def stream(_request: Request) -> Stream:
+            return Stream(ticks(), "text/event-stream")
+
+        async with listening(routes=lambda: [Route("/ticks", stream)]) as (_, _, ops):
+            reader, writer = await asyncio.open_connection("127.0.0.1", ops.port)
+            writer.write(b"GET /ticks HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await asyncio.wait_for(reader.readuntil(b"\r\n\r\none"), 10)
+            writer.transport.abort()
+            await asyncio.wait_for(closed.wait(), 10)
+
+    async def test_api_and_pages_are_made_once_when_one_is_first_asked_for_and_probes_do_not_wait(self):
+        made: list[str] = []
+        gate = threading.Event()
+
+        async def own(_request: Request) -> Response:
+            return text("own")
+
+        def make() -> list[Route]:
+            made.append(threading.current_thread().name)
+            gate.wait(10)
+            return [Route("/own", own)]
+
+        async with listening(routes=make) as (client, _, _):
+
+            async def ask() -> str:
+                async with client.get("/own") as answer:
+                    return str(await answer.text())
+
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(ask()) for _ in range(3)]
+                while not made:
+                    await asyncio.sleep(0.001)
+                async with client.get("/livez") as answer:
+                    assert answer.status == 200
+                gate.set()
+            assert ["own"] * 3 == [task.result() for task in asked]
+        assert 1 == len(made)
+        assert threading.current_thread().name not in made
