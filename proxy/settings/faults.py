@@ -19,8 +19,8 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
-        name = f" {self.key}" if self.key else ""
-        return f"{place}:{name}: {self.message}. {self.fix}"
+        name = f" {self.key}:" if self.key else ""
+        return f"{place}:{name} {self.message}. {self.fix}"
 
 
 class SettingsFault(Exception):  # noqa: N818 - the domain's word

@@ -61,10 +61,7 @@ class Raw:
         """Return a fault at a key, wherever the key came from."""
         if (variable := self.variable_at(path)) is not None:
             return Fault(ENVIRONMENT, None, variable, message, fix)
-        line = line_at(self.lines, path)
-        if line is None and path[:2] == ("source", 0):  # written as [source], which has no number
-            line = line_at(self.lines, ("source", *path[2:]))
-        return Fault(self.file, line, dotted(path), message, fix)
+        return Fault(self.file, line_at(self.lines, path), dotted(path), message, fix)
 
     def variable_at(self, path: KeyPath) -> str | None:
         """Return the variable that set a key (or the list that it is an entry of), None when the file did."""

@@ -36,10 +36,13 @@ def lines_of(text: str) -> dict[Path, int]:
 
 
 def line_at(lines: dict[Path, int], path: Path) -> int | None:
-    """Return the line of a key, or of the nearest table around it; None when not even that is in the text."""
+    """Return the line of a key, or of the nearest table around it; None when not even that is in the text.
+
+    One table where several may stand (`[source]`) is read as the first of them: its keys have no number in the text."""
     while path:
-        if path in lines:
-            return lines[path]
+        for spelling in (path, tuple(part for part in path if part != 0)):
+            if spelling in lines:
+                return lines[spelling]
         path = path[:-1]
     return None
 

@@ -137,6 +137,7 @@ class Program:
         if not place.worker:
             await self._start_ops(url, directory)
         await listener.start(sock)
+        evidence.beat(self._tasks)
         _calm_collector()
         places = {"listen": sockets.text_of(self.data_address), "ops": sockets.text_of(self.ops_address)}
         _log.info("started", **places if not place.worker else {"worker": place.worker}, instance=self.instance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Final
 
@@ -47,9 +48,20 @@ def _bound(section: str, host: str, port: int) -> socket.socket:
     try:
         return bind(host, port)
     except OSError as error:
-        raise StartFault(
-            f"{section}.port {port} on {section}.host {host}: {error.strerror}. Free it or choose another."
-        ) from None
+        raise StartFault(f"{section}.port: {host}:{port} {_why(error, section, port)}") from None
+
+
+def _why(error: OSError, section: str, port: int) -> str:
+    """What is wrong with an address, and what to do."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"is in use. End what listens there (ss -ltnp 'sport = :{port}' names it), or set another {section}.port."
+        case errno.EACCES:
+            return f"is not for this user. Set {section}.port to 1024 or above, or allow the user to bind it."
+        case errno.EADDRNOTAVAIL:
+            return f"is no address of this machine. Set {section}.host to one that is, or to 0.0.0.0."
+        case _:
+            return f"cannot be taken ({error.strerror}). Set {section}.host and {section}.port."
 
 
 def address_of(sock: socket.socket) -> Address:

@@ -105,10 +105,9 @@ class Evidence:
         )
 
     def start(self, tasks: Tasks) -> None:
-        """Start every loop."""
+        """Start every loop but the heartbeat's."""
         _ = tasks.keep(self.shipper.run, "shipper")
         _ = tasks.keep(self.history.run, "history")
-        _ = tasks.keep(self.heartbeat.run, "heartbeat")
         _ = tasks.keep(self.clerk.run, "repeats")
         _ = tasks.keep(self.rereader.run, "rereads")
         _ = tasks.keep(self.surveyor.run, "surroundings")
@@ -116,6 +115,10 @@ class Evidence:
         _ = tasks.keep(self.events.run, "events")
         _ = tasks.keep(self.silence.run, "silence")
         _ = tasks.keep(self.oauth.run, "oauth ledger")
+
+    def beat(self, tasks: Tasks) -> None:
+        """Start the heartbeat: once we accept, for its first probe goes through the listener."""
+        _ = tasks.keep(self.heartbeat.run, "heartbeat")
 
     async def flush(self, seconds: float) -> bool:
         """Bring what is left to the store. False when some of it stays in the spool, for the next start."""

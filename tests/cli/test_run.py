@@ -53,7 +53,14 @@ def test_port_in_use(tmp_path, section):
         port = holder.getsockname()[1]
         status, line = refused(start(tmp_path, **{f"{section}__port": port}))
     assert status == 1
-    assert line.startswith(f"scim-witness: {section}.port {port} on {section}.host 127.0.0.1: ")
+    assert line.startswith(f"scim-witness: {section}.port: 127.0.0.1:{port} is in use. ")
+    assert f"or set another {section}.port" in line
+
+
+def test_host_that_is_not_of_this_machine(tmp_path):
+    status, line = refused(start(tmp_path, listen__host="192.0.2.1"))
+    assert status == 1
+    assert line.startswith("scim-witness: listen.port: 192.0.2.1:0 is no address of this machine. Set listen.host")
 
 
 def test_key_that_cannot_be_read(tmp_path):

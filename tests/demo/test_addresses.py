@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import pathlib
+import time
 import urllib.error
 import urllib.request
 
 import pytest
 
+from proxy.core.absence import Span
+from proxy.settings import load
+from proxy.wire import open_reader
 from tests.demo.running import demo, read
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -18,6 +24,11 @@ def ask(url: str) -> tuple[int, str]:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+
+
+async def beats(config: pathlib.Path) -> list[Span]:
+    async with open_reader(load(config, {})) as reader:
+        return await reader.heartbeats(time.time() - 600, time.time() + 60)
 
 
 def test_each_printed_address_answers_and_a_signal_ends_it() -> None:
@@ -32,7 +43,8 @@ def test_each_printed_address_answers_and_a_signal_ends_it() -> None:
         ):
             status, body = ask(url)
             assert (200, True) == (status, holds in body), url
-        assert printed.config.is_file()
+        spans = asyncio.run(beats(printed.config))
+        assert (True, []) == (bool(spans), [span.why for span in spans if not span.ok])  # the first one too: it accepts by then
         assert 0 == running.end()
         assert not printed.config.exists()
 

@@ -59,6 +59,9 @@ m = 3
         (("list", 1), 23),
         (("list", 1, "n"), 24),
         (("list", 1, "inner", "m"), 26),
+        (("table", 0, "after"), 10),  # one table where several may stand is the first of them
+        (("table", 0, "absent"), 5),
+        (("list", 0, "absent"), 21),
         (("nowhere",), None),
         (("fake",), None),
     ],
