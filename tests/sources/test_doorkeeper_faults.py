@@ -215,6 +215,6 @@ async def test_our_statements_cannot_write(tables, opened):
     await tables.token("t", application_id=await tables.application())
     source = opened(tables.dsn)
     await until_known(source, "t")
-    connection = next(lane._connection for lane in source._primary._lookups if lane._connection is not None)
+    connection = next(lane._connection for lane in source._primary.database._lookups if lane._connection is not None)
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
         await connection.execute("DELETE FROM oauth_access_tokens")

@@ -193,7 +193,7 @@ async def test_look_ups_walk_an_index(mysql_tables, opened):
         await mysql_tables.token(f"t{number}", application_id=application)
     source = opened(mysql_tables.dsn, owner=Owner("users", active="active"))
     row = await until_known(source, "t7")
-    statements = source._primary._statements[1]
+    statements = source._primary.database._statements[1]
     for sql in (statements.by_forms(["t7", "t8"]), statements.by_keys([row.row])):
         async with mysql_tables.connection.cursor() as cursor:
             await cursor.execute("EXPLAIN " + sql)
@@ -218,7 +218,7 @@ async def test_a_role_that_may_only_read_and_sessions_that_cannot_write(mariadb,
     own = opened(mysql_tables.dsn)
     await until_known(own, "t")
     assert any("the role may" in f.what and f.level == "warning" for f in await own.check())
-    connection = next(lane._connection for lane in own._primary._lookups if lane._connection is not None)
+    connection = next(lane._connection for lane in own._primary.database._lookups if lane._connection is not None)
     cursor = await connection.cursor()
     with pytest.raises(pymysql.err.MySQLError, match="READ ONLY"):
         await cursor.execute("DELETE FROM oauth_access_tokens")

@@ -22,6 +22,9 @@ from proxy.tasks import Tasks
 RETRY_PAUSE: Final = 0.5
 """Seconds after a failed connect in which the next callers are told so at once: an outage must not cost each a wait."""
 
+_READ_ONLY: Final = "SET default_transaction_read_only = on"
+"""Not a start-up parameter: asyncpg would take the server for one that `target_session_attrs=read-write` must pass over."""
+
 TRANSLATED: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -104,20 +107,30 @@ class Lane:
     async def _connect(self) -> None:
         settings = {"application_name": "scim-witness"}
         if not self._target.pgbouncer:  # PgBouncer refuses start-up parameters that it does not track
-            settings["default_transaction_read_only"] = "on"
             settings["statement_timeout"] = str(int(self._target.query_timeout * 1000))
         try:
-            self._connection = await asyncpg.connect(
-                self._target.dsn,
-                timeout=self._target.connect_timeout,
-                statement_cache_size=0 if self._target.pgbouncer else 100,
-                max_cached_statement_lifetime=0,
-                server_settings=settings,
-            )
+            self._connection = await self._open(settings)
         except (*TRANSLATED, ValueError) as error:
             self._failed = (time.monotonic(), connect_trouble(error))
         else:
             self._failed = None
+
+    async def _open(self, settings: dict[str, str]) -> asyncpg.Connection[Any]:
+        connection = await asyncpg.connect(
+            self._target.dsn,
+            timeout=self._target.connect_timeout,
+            statement_cache_size=0 if self._target.pgbouncer else 100,
+            max_cached_statement_lifetime=0,
+            server_settings=settings,
+        )
+        if self._target.pgbouncer:
+            return connection
+        try:
+            await connection.execute(_READ_ONLY, timeout=self._target.query_timeout)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     def drop(self) -> None:
         """Close the connection at once, whatever it is doing."""

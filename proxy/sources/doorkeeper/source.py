@@ -10,8 +10,10 @@ from typing import Final
 from proxy.core.credential import Fingerprinter, Secret
 from proxy.core.finding import Finding
 from proxy.core.token import Known, Reading, Surroundings, TokenState, Unavailable, Unknown
+from proxy.sources.breaker import Breaker
 from proxy.sources.doorkeeper import around
 from proxy.sources.doorkeeper.database import Answer, Database, Trouble
+from proxy.sources.doorkeeper.guarded import Guarded
 from proxy.sources.doorkeeper.options import Options
 from proxy.sources.doorkeeper.rows import MARK_HEX_DIGITS, Row, Version, match, stored_forms, to_known
 
@@ -34,11 +36,16 @@ class Doorkeeper:
     ) -> None:
         self.name = options.name
         self._options = options
-        self._primary = primary
-        self._replica = replica
+        self._primary = Guarded(primary)
+        self._replica = None if replica is None else Guarded(replica)
         self._fingerprint = fingerprinter.of
         self._wall = wall
         self._versions: dict[int | str, tuple[Version, Known]] = {}
+
+    @property
+    def breaker(self) -> Breaker:
+        """The breaker before the primary."""
+        return self._primary.breaker
 
     async def read(self, secret: Secret) -> Reading:
         """Read from the replica, where there is one and it answers; else from the primary."""
