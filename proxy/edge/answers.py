@@ -29,7 +29,8 @@ _dated: list[tuple[int, bytes]] = [(0, b"")]
 
 _PHRASES: Final = {
     400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 405: b"Method Not Allowed", 408: b"Request Timeout",
-    413: b"Content Too Large", 414: b"URI Too Long", 417: b"Expectation Failed", 431: b"Request Header Fields Too Large",
+    413: b"Content Too Large", 414: b"URI Too Long", 417: b"Expectation Failed", 429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large",
     501: b"Not Implemented", 502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout",
     505: b"HTTP Version Not Supported",
 }  # fmt: skip
@@ -60,6 +61,8 @@ FAULTS: Final[dict[FaultKind, tuple[int, str]]] = {
     FaultKind.EVIDENCE_UNAVAILABLE: (503, "A refusal could not be put on record, so nothing was refused."),
     FaultKind.DRAINING: (503, "This instance is shutting down."),
     FaultKind.OVERLOAD: (503, "This proxy is overloaded."),
+    FaultKind.TOO_MANY_REQUESTS: (429, "More requests than are allowed a minute. Nothing was refused; send this one again."),
+    FaultKind.TOO_MANY_REFUSALS: (429, "More requests without a valid token than are allowed a minute."),
     FaultKind.INTERNAL: (503, "This proxy had an internal error; nothing was refused."),
 }
 """Faults that are answered. CLIENT_GONE and CLIENT_STALLED have nobody to answer to."""
@@ -106,6 +109,12 @@ def fault(kind: FaultKind, *, keep: bool, bodiless: bool) -> bytes:
     """Write the answer for a broken exchange."""
     status, sentence = FAULTS[kind]
     return _answer(status, f"{kind}: {sentence}", (), keep=keep, bodiless=bodiless)
+
+
+def too_many(kind: FaultKind, seconds: int, *, keep: bool, bodiless: bool) -> bytes:
+    """Write the 429 (RFC 6585 section 4) of one who is over a limit for so many seconds more."""
+    status, sentence = FAULTS[kind]
+    return _answer(status, f"{kind}: {sentence}", [b"Retry-After: %d\r\n" % seconds], keep=keep, bodiless=bodiless)
 
 
 def disagreement(incident: str, *, keep: bool, bodiless: bool) -> bytes:

@@ -23,6 +23,8 @@ class FaultKind(enum.StrEnum):
     EVIDENCE_UNAVAILABLE = "evidence_unavailable"
     DRAINING = "draining"
     OVERLOAD = "overload"
+    TOO_MANY_REQUESTS = "too_many_requests"
+    TOO_MANY_REFUSALS = "too_many_refusals"
     INTERNAL = "internal"
 
 

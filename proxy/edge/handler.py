@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from proxy.core.credential import (
-    Bearer,
-    Credential,
-    Fingerprinter,
-    Malformed,
-    Missing,
-    Secret,
-    extract,
-    extract_form,
-    extract_urlencoded,
-    gives_way,
-)
+from proxy.core.credential import Bearer, Credential, Fingerprinter, Malformed, Secret, extract
 from proxy.core.exchange import AnsweredBy
 from proxy.core.grammar import Fault
 from proxy.core.headers import METHOD_OVERRIDES, answer_fields, value_of, values_of
@@ -31,17 +21,16 @@ from proxy.core.policy import Mode, OnDisagreement, Policy
 from proxy.core.scim import Operation, classify
 from proxy.core.verdict import Allow, Deny, Reason, Unable
 from proxy.edge import answers
-from proxy.edge.body_flow import GATHER_LIMIT, gather
 from proxy.edge.client_connection import ClientConnection
+from proxy.edge.elsewhere import elsewhere
 from proxy.edge.faults import ExchangeError, FaultKind
 from proxy.edge.forward import NO_ANSWER, Forwarder, Sending
 from proxy.edge.judge import Judge, Judgement
+from proxy.edge.limits import Rate
 from proxy.edge.listener import Peers
 from proxy.edge.oauth import OauthFront
 from proxy.edge.passage import Passage, Witness, build_incident, holds_valid
 
-FORM: Final = b"application/x-www-form-urlencoded"
-JSON: Final = b"application/json"
 PEEK_SECONDS: Final = 1.0
 """How long a refusing backend's body is waited for before its answer is recorded and passed on without it."""
 
@@ -76,8 +65,12 @@ class Handler:
         tenant_of_route: Callable[[Inbound], str],
         report: Callable[[str, BaseException], None],
         oauth: OauthFront | None = None,
+        requests: Rate | None = None,
+        refusals: Rate | None = None,
     ) -> None:
         self.inflight = 0
+        self._requests = requests
+        self._refusals = refusals
         self._oauth = oauth
         self._options = options
         self._policy = policy
@@ -119,12 +112,19 @@ class Handler:
             self._witness.saw(passage.exchange(passage.tenant(self._witness)))
 
     async def _walk(self, client: ClientConnection, request: Inbound, passage: Passage) -> None:
+        if self._requests is not None and (wait := self._requests.of_address(passage.client)):
+            passage.credential = self._credential(client, request)  # so that it is masked in what is written
+            self._too_many(client, passage, FaultKind.TOO_MANY_REQUESTS, wait, bodiless=request.method == b"HEAD")
+            return
         if self._oauth is not None and (endpoint := self._oauth.endpoint(request)):
             await self._oauth.walk(client, request, passage, endpoint)
             return
         credential = passage.credential = self._credential(client, request)
         if not isinstance(credential, Bearer) and (self._options.query_token or self._options.form_token):
-            credential = passage.credential = await self._elsewhere(client, request, passage, credential)
+            o = self._options
+            credential = passage.credential = await elsewhere(
+                client, request, passage, self._fingerprinter, form=o.form_token, query=o.query_token
+            )
         operation = passage.operation = self._operation(request)
         judgement = self._judge.from_memory(credential, operation)
         if judgement is None and isinstance(credential, Bearer):
@@ -166,21 +166,6 @@ class Handler:
             client.presented = (request.authorization, credential)
         return credential
 
-    async def _elsewhere(
-        self, client: ClientConnection, request: Inbound, passage: Passage, credential: Credential
-    ) -> Credential:
-        """Look for a token in form and query, where that is allowed and the header holds none. Rails lets the form win."""
-        found: Credential = Missing()
-        if gives_way(credential) and self._options.form_token and client.body is not None:
-            content_type = value_of(request.fields, b"content-type").partition(b";")[0].strip(b" \t").lower()
-            if content_type in (FORM, JSON):
-                body = passage.gathered = await gather(client, request)
-                if client.body.done and len(body) <= GATHER_LIMIT:
-                    found = extract_form(body, self._fingerprinter, json=content_type == JSON)
-        if gives_way(credential) and self._options.query_token and isinstance(found, Missing):
-            found = extract_urlencoded(request.target.partition(b"?")[2], "query", self._fingerprinter)
-        return credential if isinstance(found, Missing) else found
-
     def _operation(self, request: Inbound) -> Operation:
         operation = classify(request.method, request.target, self._options.base_path)
         if not operation.writes and not METHOD_OVERRIDES.isdisjoint([field[0] for field in request.fields]):
@@ -191,12 +176,24 @@ class Handler:
 
     def _refuse(self, client: ClientConnection, passage: Passage, denial: Deny, *, bodiless: bool) -> None:
         """Refuse with a 401 or 403: the record is on disk before the answer leaves."""
+        if self._refusals is not None:
+            tenant = passage.tenant(self._witness)
+            if wait := self._refusals.of_address(passage.client) or self._refusals.of_tenant(tenant):
+                self._too_many(client, passage, FaultKind.TOO_MANY_REFUSALS, wait, bodiless=bodiless)
+                return
         self._put_on_record(passage, Kind.REFUSAL, denial.status)
         client.leave_unread()
         o = self._options
         client.write(
             answers.refusal(denial.reason, denial.status, passage.incident, o.realm, keep=client.keep, bodiless=bodiless)
         )
+
+    def _too_many(self, client: ClientConnection, passage: Passage, kind: FaultKind, wait: float, *, bodiless: bool) -> None:
+        """Say when to come again. Nobody is refused by it, so no incident is put on record."""
+        passage.fault = kind
+        passage.answered(AnsweredBy.PROXY, answers.FAULTS[kind][0])
+        client.leave_unread()
+        client.write(answers.too_many(kind, math.ceil(wait), keep=client.keep, bodiless=bodiless))
 
     def _put_on_record(self, passage: Passage, kind: Kind, status: int) -> None:
         passage.answered(AnsweredBy.PROXY, status)
@@ -264,6 +261,9 @@ class Handler:
         await self._forward(client, request, passage)
 
     async def _forward(self, client: ClientConnection, request: Inbound, passage: Passage) -> None:
+        if self._requests is not None and (wait := self._requests.of_tenant(passage.tenant(self._witness))):
+            self._too_many(client, passage, FaultKind.TOO_MANY_REQUESTS, wait, bodiless=request.method == b"HEAD")
+            return
         if request.answered_here:
             self._answer_here(client, passage)
             return

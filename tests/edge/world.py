@@ -29,6 +29,7 @@ from proxy.edge.deadlines import Deadlines
 from proxy.edge.forward import Forwarder
 from proxy.edge.handler import Handler, RoadOptions
 from proxy.edge.judge import Judge
+from proxy.edge.limits import Rate
 from proxy.edge.listener import Listener, ListenerOptions, Peers, bind
 from proxy.edge.upstream import Upstream, UpstreamOptions
 from proxy.tasks import Tasks
@@ -254,6 +255,8 @@ class World:
         backend_tls: ssl.SSLContext | None = None,
         client_tls: ssl.SSLContext | None = None,
         proxy_protocol: bool = False,
+        requests: Rate | None = None,
+        refusals: Rate | None = None,
     ) -> AsyncIterator[World]:
         """Start backend and proxy; stop both at the end."""
         backend = Backend()
@@ -277,6 +280,8 @@ class World:
             peers,
             lambda _: "",
             lambda _, error: failures.append(error),
+            requests=requests,
+            refusals=refusals,
         )
         bounds = ListenerOptions(limits or Limits(), times or Times(), max_connections, 128, listener_tls, proxy_protocol)
         listener = Listener(bounds, handler, deadlines, tasks, peers)
