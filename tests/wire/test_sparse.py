@@ -25,7 +25,7 @@ MEMORY: Final = {
     "greenlet._greenlet": "2 MiB: structlog takes it when it is there",
     "jinja2": "4 MiB: for pages, when one is asked for",
     "joserfc": "for signed tokens",
-    "opentelemetry.metrics": "2 MiB: redis-py takes it when it is there",
+    "opentelemetry.context": "2 MiB: redis-py takes it when it is there",
     "proxy.admin.api": "for the API, when it is asked for",
     "proxy.admin.pages": "for pages, when one is asked for",
     "proxy.demo": "for the demo",
@@ -34,7 +34,7 @@ MEMORY: Final = {
     "rich.console": "4 MiB: for the output of commands that people read",
     "unittest": "for tests",
 }
-"""What may be kept out of memory, and what it costs there. A failed import is named too, but never a module that would have been
+"""What may be kept out of memory, and what it costs there. A failed import is named too, but no module that would have been
 imported within: of packages that are tried, such a one stands here."""
 
 COMMANDS: Final = {"proxy.cli.__main__", "proxy.cli.configuration", "proxy.cli.run", "proxy.cli.screen"}
