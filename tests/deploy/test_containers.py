@@ -160,10 +160,11 @@ def test_the_shell_scripts_parse() -> None:
 @pytest.mark.deploy
 def test_systemd_takes_the_unit_and_finds_it_closed(tmp_path: pathlib.Path) -> None:
     analyze = program("systemd-analyze")
-    unit = tmp_path / "scim-witness.service"
+    unit, sock = tmp_path / "scim-witness.service", tmp_path / "scim-witness.socket"
     text = (DEPLOY / "systemd" / "scim-witness.service").read_text()
     unit.write_text(text.replace("/opt/scim-witness/bin/scim-witness", str(COMMAND)))
-    done = run(analyze, "verify", "--man=no", unit)
+    shutil.copy(DEPLOY / "systemd" / "scim-witness.socket", sock)
+    done = run(analyze, "verify", "--man=no", unit, sock)
     assert (0, "") == (done.returncode, done.stdout)
     done = run(analyze, "security", "--offline=true", "--threshold=20", unit)
     assert 0 == done.returncode, done.stdout  # an exposure of 2.0 of 10 at most

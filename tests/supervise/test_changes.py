@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import pathlib
+import re
 import signal
 import socket
 import time
@@ -212,6 +214,12 @@ def test_what_can_change_are_settings(tmp_path):
         for name in key.split("."):
             assert name in type(value).model_fields, key
             value = getattr(value, name)
+
+
+def test_the_page_names_what_can_change():
+    page = (pathlib.Path(__file__).parents[2] / "docs/how-to/workers-reload-upgrade.md").read_text()
+    names = page.partition("by a test -->")[2].partition("Anything else")[0]
+    assert LIVE == set(re.findall(r"`([a-z_.]+)`", names))
 
 
 def test_a_file_that_is_being_written_is_not_read(tmp_path):

@@ -66,11 +66,16 @@ async def test_sockets_and_states(backend, deploy, heard, monkeypatch, workers):
         assert deployment.ops == f"http://127.0.0.1:{ops.getsockname()[1]}"
         assert 200 == (await ask(f"{deployment.data}/Users", GOOD))[0]
         assert 200 == (await ask(f"{deployment.ops}/readyz"))[0]
-        await until(lambda: "READY=1" in (said := told(heard)) or said)
+        await until(lambda: "READY=1" in told(heard))
         deployment.signal(signal.SIGHUP)
         await deployment.event("settings_applied")
         said: list[str] = []
-        await until(lambda: said.extend(told(heard)) or said[-1:] == ["READY=1"])
+
+        def ready_again() -> bool:
+            said.extend(told(heard))
+            return said[-1:] == ["READY=1"]
+
+        await until(ready_again)
         assert said[0].startswith("RELOADING=1\nMONOTONIC_USEC=")
         before = deployment.pid
         deployment.signal(signal.SIGUSR2)
