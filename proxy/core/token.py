@@ -129,7 +129,8 @@ class NearMiss(msgspec.Struct, frozen=True, omit_defaults=True):
 class Surroundings(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a source knows around a token at an instant: read for an incident, never on the way of a request that is allowed.
 
-    `readings` are what the other configured sources said of the same token then."""
+    `readings` are what the other configured sources said of the same token then; `cross_checked` when one of them is asked of
+    the same tokens, and `differs_since` when it was first found to say otherwise of this one (epoch seconds)."""
 
     read_at: float
     source: str
@@ -139,6 +140,8 @@ class Surroundings(msgspec.Struct, frozen=True, omit_defaults=True):
     schema_flags: tuple[str, ...] = ()
     error: str | None = None
     readings: tuple[Reading, ...] = ()
+    cross_checked: bool = False
+    differs_since: float | None = None
 
 
 class TokenSource(Protocol):

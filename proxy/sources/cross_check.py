@@ -16,6 +16,8 @@ import collections
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from proxy.core.credential import Secret
 from proxy.core.token import Known, Reading, Surroundings, TokenSource, TokenState, Unavailable
 from proxy.sources.first_match import FirstMatch, outside
@@ -42,7 +44,7 @@ class CrossCheck:
         self._tasks = tasks
         self._report = report
         self._comparing = 0
-        self._told: collections.OrderedDict[str, None] = collections.OrderedDict()
+        self._told: collections.OrderedDict[str, float] = collections.OrderedDict()
         self._table_answers = True
 
     async def read(self, secret: Secret) -> Reading:
@@ -65,8 +67,9 @@ class CrossCheck:
         return found
 
     async def surroundings(self, secret: Secret, state: TokenState) -> Surroundings:
-        """What FirstMatch finds, the other's reading included."""
-        return await self._order.surroundings(secret, state)
+        """What FirstMatch finds, the other's reading included, and since when they differ."""
+        around = await self._order.surroundings(secret, state)
+        return msgspec.structs.replace(around, cross_checked=True, differs_since=self._told.get(secret.fingerprint))
 
     async def _judged(self, secret: Secret, by_table: Reading) -> Reading:
         self._table_answers = not isinstance(by_table.state, Unavailable)
@@ -90,7 +93,7 @@ class CrossCheck:
         if isinstance(by_other.state, Unavailable) or _agree(by_table, by_other) or secret.fingerprint in self._told:
             return
         self.disagreements += 1
-        self._told[secret.fingerprint] = None
+        self._told[secret.fingerprint] = by_other.read_at
         while len(self._told) > REMEMBERED:
             self._told.popitem(last=False)
         self._report(secret.fingerprint, by_table, by_other)

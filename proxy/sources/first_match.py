@@ -69,13 +69,19 @@ class FirstMatch:
             name, _, inner = str(state.row).partition(":")
             if name in self._sources:
                 around = await self._sources[name].surroundings(secret, _inside(state, inner))
-                return msgspec.structs.replace(around, readings=await self._readings(secret, without=name))
+                return _with_readings(around, await self._readings(secret, without=name))
         merged = _merged([await source.surroundings(secret, state) for source in self._sources.values()], self.name)
-        return msgspec.structs.replace(merged, readings=await self._readings(secret))
+        return _with_readings(merged, await self._readings(secret))
 
     async def _readings(self, secret: Secret, without: str = "") -> tuple[Reading, ...]:
         readings = [await source.read(secret) for name, source in self._sources.items() if name != without]
         return tuple(outside(reading) for reading in readings)
+
+
+def _with_readings(around: Surroundings, readings: tuple[Reading, ...]) -> Surroundings:
+    """With what was read of the others, beside what a source within has read of its own."""
+    distinct = {(r.source, r.via): r for r in (*around.readings, *readings)}
+    return msgspec.structs.replace(around, readings=tuple(distinct.values()))
 
 
 def outside(reading: Reading, name: str = "") -> Reading:
@@ -118,4 +124,7 @@ def _merged(found: Sequence[Surroundings], name: str) -> Surroundings:
         same_instant_count=sum(around.same_instant_count for around in found),
         schema_flags=tuple(dict.fromkeys(flag for around in found for flag in around.schema_flags)),
         error="; ".join(errors) or None,
+        readings=tuple(reading for around in found for reading in around.readings),
+        cross_checked=any(around.cross_checked for around in found),
+        differs_since=min((a.differs_since for a in found if a.differs_since is not None), default=None),
     )

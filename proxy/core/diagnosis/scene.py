@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from proxy.core.diagnosis.evidence import Evidence, Others
+from proxy.core.exchange import AnsweredBy
 from proxy.core.history import TokenHistory
 from proxy.core.incident import BackendAnswer, Incident, Kind
 from proxy.core.token import Known, NearMiss, Reading, Sibling, Surroundings, Unavailable, Unknown
@@ -50,6 +51,17 @@ class Scene(msgspec.Struct, frozen=True):
     vanished: tuple[float | None, float]
     others: Others
     sightings: tuple[tuple[float, Known], ...] = ()
+
+    @property
+    def served(self) -> bool:
+        """The backend took the token at that moment or later: it was let through, or the backend knows more than the source."""
+        history = self.evidence.history
+        exchange = self.incident.exchange if self.incident else None
+        at_once = exchange is not None and exchange.answered_by is AnsweredBy.BACKEND and 200 <= exchange.status < 300
+        observed = self.incident is not None and self.incident.kind is Kind.WOULD_REFUSE
+        later = history is not None and history.last_good is not None and history.last_good >= self.at
+        taken = any(v.accepted and (v.last_accepted or 0.0) >= self.at for v in self.evidence.backend_verdicts)
+        return at_once or taken or (observed and later)
 
     @property
     def by_backend(self) -> bool:
@@ -141,9 +153,9 @@ def set_scene(evidence: Evidence) -> Scene:
     incident = evidence.incident
     at = incident.at if incident else evidence.absence.end if evidence.absence else 0.0
     then = _then(incident, at)
-    around = _surroundings(evidence)
+    around = surroundings_of(evidence)
     histories = [h for h in (incident.history if incident else None, evidence.history) if h is not None]
-    last_good = max((h.last_good for h in histories if h.last_good is not None and h.last_good <= at), default=None)
+    last_good = _last_good(histories, incident, at)
     failing_since = _failing_since(histories, last_good, at)
     moment = max(at, then.read_at) if then else at
     return Scene(
@@ -172,6 +184,13 @@ def set_scene(evidence: Evidence) -> Scene:
     )
 
 
+def _last_good(histories: Iterable[TokenHistory], incident: Incident | None, at: float) -> float | None:
+    """The last good answer before the incident. A request that was only observed was itself let through: it is not before."""
+    observed = incident is not None and incident.kind is Kind.WOULD_REFUSE
+    good = (h.last_good for h in histories if h.last_good is not None)
+    return max((seen for seen in good if seen < at or (seen == at and not observed)), default=None)
+
+
 def _then(incident: Incident | None, at: float) -> Reading | None:
     """The reading that tells the state at the incident: the second look if it answered, else what the verdict rests on."""
     if incident is None:
@@ -189,7 +208,8 @@ def _later(evidence: Evidence, at: float) -> tuple[Reading, ...]:
     return _in_order((r for r in readings if r.read_at >= at), lambda r: r.read_at)
 
 
-def _surroundings(evidence: Evidence) -> list[Surroundings]:
+def surroundings_of(evidence: Evidence) -> list[Surroundings]:
+    """What was found around the token, at the incident and after it."""
     own = evidence.incident.surroundings if evidence.incident else None
     return [s for s in (own, *(n.surroundings for n in evidence.notes)) if s is not None]
 

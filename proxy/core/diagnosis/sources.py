@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.evidence import BackendVerdicts
 from proxy.core.diagnosis.gone import was_known
-from proxy.core.diagnosis.scene import AT_THE_TIME, Scene, ended
+from proxy.core.diagnosis.scene import AT_THE_TIME, Scene, ended, surroundings_of
 from proxy.core.diagnosis.words import listed, span, utc
-from proxy.core.exchange import AnsweredBy
 from proxy.core.token import Known, Reading, Unavailable, Unknown
 from proxy.core.verdict import Reason
 
@@ -87,17 +88,13 @@ def _by_introspection(scene: Scene) -> bool:
     return scene.then is not None and "introspection" in (scene.then.source, scene.then.via)
 
 
-def _accepted_by_backend(scene: Scene) -> bool:
-    said = scene.incident.exchange if scene.incident else None
-    passed = said is not None and said.answered_by is AnsweredBy.BACKEND and 200 <= said.status < 300
-    return passed or any(v.accepted and (v.last_accepted or 0.0) >= scene.at for v in scene.evidence.backend_verdicts)
-
-
 def examine_introspection(scene: Scene) -> Found | None:
     """Introspection says inactive; the table or the backend says alive."""
-    if not scene.gone or not _by_introspection(scene):
+    if not _by_introspection(scene):
+        return _denied_beside_a_table(scene)
+    if not scene.gone:
         return None
-    other, accepted = _alive_elsewhere(scene), _accepted_by_backend(scene)
+    other, accepted = _alive_elsewhere(scene), scene.served
     if other is None and not accepted:
         return None
     return Found(
@@ -110,6 +107,59 @@ def examine_introspection(scene: Scene) -> Found | None:
         ),
         missing=() if other else ("a reading of the table",),
     )
+
+
+def _denied_beside_a_table(scene: Scene) -> Found | None:
+    """The table has it alive, so that it was let through; an endpoint that is asked of the same tokens calls it inactive, and
+    the backend refused it: as one does that asks the endpoint itself."""
+    said = next((r for r in scene.evidence.readings if _denies(scene, r)), None)
+    around = [a for a in surroundings_of(scene.evidence) if a.cross_checked]
+    if said is None or not around or not scene.alive_then or scene.backend is None or scene.backend.status != 401:
+        return None
+    if not scene.by_backend or any(_is_over(look) for look in scene.later):
+        return None
+    against = tuple(_against_blindness(scene, min((a.differs_since for a in around if a.differs_since), default=None)))
+    there = scene.then.source if scene.then else "the table"
+    missing = () if scene.confirmed else ("a reading of the primary",)
+    return Found(
+        Confidence.POSSIBLE if against or missing else Confidence.LIKELY,
+        "Introspection calls the token inactive although the table has it alive; the backend refused it as well.",
+        evidence_for=(
+            f"{there} at {utc(scene.then.read_at if scene.then else None)}: alive.",
+            f"Introspection at {utc(said.read_at)}: inactive.",
+            f"The backend ({scene.backend.address}) at {utc(scene.at)}: 401, as if it asked the endpoint itself.",
+        ),
+        evidence_against=against,
+        missing=missing,
+    )
+
+
+def _denies(scene: Scene, reading: Reading) -> bool:
+    """Says no more than inactive: of another audience, or that it is a refresh token, would be a reason."""
+    return reading.via == "introspection" and reading.state == Unknown() and abs(reading.read_at - scene.at) <= AT_THE_TIME
+
+
+def _is_over(look: Reading) -> bool:
+    """The table came to the same view as the endpoint: then that was right, and only earlier."""
+    state = look.state
+    if isinstance(state, Known):
+        return ended(state, look.source_time or look.read_at) is not None
+    return isinstance(state, Unknown) and look.via != "introspection"
+
+
+def _against_blindness(scene: Scene, since: float | None) -> Iterator[str]:
+    if since is not None and scene.last_good is not None and scene.last_good > since:
+        yield f"It was called inactive since {utc(since)} at least, and the backend took it at {utc(scene.last_good)}."
+    if scene.served or any(v.accepted for v in scene.evidence.backend_verdicts if _lately(scene, v)):
+        yield "Another answer of the backend took it at that time: it does not go by the endpoint."
+    if _of_a_source_that_is_not_served(scene) is not None:
+        yield "The backend has never served a token of this table: it may be that of another environment."
+
+
+def _lately(scene: Scene, verdicts: BackendVerdicts) -> bool:
+    """It accepted the token after another instance, or it itself, had begun to refuse."""
+    refused = [v.first_refused for v in scene.evidence.backend_verdicts if v.first_refused is not None]
+    return verdicts.last_accepted is not None and verdicts.last_accepted > min(refused, default=scene.at)
 
 
 def examine_environment(scene: Scene) -> Found | None:
@@ -197,7 +247,9 @@ LAG: Final = Rule(
 INTROSPECTION: Final = Rule(
     Code.INTROSPECTION_BLIND,
     "The introspection endpoint calls a live token inactive.",
-    "Introspection says inactive while the table, or the backend itself, has the token alive at the same time.",
+    "Introspection says inactive while the table, or the backend itself, has the token alive at the same time. Where a table "
+    "decides and an endpoint is compared with it, also when the backend refuses what the table has alive and the endpoint "
+    "calls inactive (likely, unless the backend took it while the endpoint did not).",
     "The introspection client may not see this application's tokens: configure allow_token_introspection (doorkeeper#1833), or "
     "read the table.",
     "Your access token is valid; a check on our side was set up wrongly. Nothing has to be changed. When we have corrected it, "
