@@ -14,6 +14,11 @@ OAUTH: Final = "oauth"
 """The credential of a call of an OAuth endpoint: another matter than a bearer token, and nothing is said of it."""
 
 
+GRANTED: Final = 200
+"""The status by which we tell a front that asked that a request may pass. No other answer of ours has it, so that such an
+exchange counts as one that worked: what the backend then said is not known here."""
+
+
 class AnsweredBy(enum.StrEnum):
     """Who gave the client its answer. `nobody`: the client left, or the connection broke before a status went out."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from typing import Final
 
@@ -11,6 +12,14 @@ from proxy.core.credential import Why
 from proxy.core.grammar import DIGITS, Fault, Fields, Limits, options, parse_fields, text_fault
 
 
+class Here(enum.StrEnum):
+    """Why a request ends here: an OPTIONS that may not be forwarded once more, or a front that only asks."""
+
+    NO = ""
+    LAST = "last"
+    ASKED = "asked"
+
+
 class Inbound(msgspec.Struct, frozen=True):
     """An unambiguous request head.
 
@@ -18,7 +27,7 @@ class Inbound(msgspec.Struct, frozen=True):
     number of body octets, 0 without a body, None when chunked. `connection` holds Connection's options in lower case.
     `authorization` holds the values of all Authorization fields. `keep_alive` is never said of HTTP/1.0 (RFC 9112 section
     9.3: a proxy keeps no connection with such a client). `expects_continue`: a body follows once it has been asked for.
-    `answered_here`: not for the backend, whatever the verdict (an OPTIONS that may not be forwarded once more).
+    `answered_here`: not for the backend, whatever the verdict; why, or NO.
     """
 
     method: bytes
@@ -31,7 +40,7 @@ class Inbound(msgspec.Struct, frozen=True):
     length: int | None
     keep_alive: bool
     expects_continue: bool
-    answered_here: bool = False
+    answered_here: Here = Here.NO
 
     @property
     def has_body(self) -> bool:
@@ -155,7 +164,7 @@ def _assemble(method: bytes, target: bytes, http11: bool, fields: Fields) -> Inb
     expects = http11 and bool(expect) and length != 0
     return Inbound(
         method, place[0], int(http11), place[1], fields, special.get(b"authorization", _NONE), connection,
-        None if length < 0 else length, keep_alive, expects, last,
+        None if length < 0 else length, keep_alive, expects, Here.LAST if last else Here.NO,
     )  # fmt: skip
 
 

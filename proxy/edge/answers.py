@@ -7,8 +7,10 @@ SailPoint retries by substrings of it, and Okta shows it to the administrator.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from email.utils import formatdate
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -24,6 +26,8 @@ PROBE: Final = b"HTTP/1.1 204 No Content\r\nServer: %b\r\n\r\n" % SERVER
 """The answer to our own heartbeat."""
 
 _ALLOW: Final = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
+_PLAIN: Final = " !#$&'()*+,/:;=?@[]"
+"""What passes in the fields for a front as it is, beside letters, digits and -._~"""
 _dated: list[tuple[int, bytes]] = [(0, b"")]
 """The last Date that was written, and its second."""
 
@@ -133,6 +137,17 @@ def options(*, keep: bool) -> bytes:
     """Write the answer to an OPTIONS that ends here: the methods that are let through, nothing of the backend."""
     close = b"" if keep else b"Connection: close\r\n"
     return b"HTTP/1.1 204 No Content\r\nServer: %b\r\n%b%b%b\r\n" % (SERVER, date_line(), _ALLOW, close)
+
+
+def granted(tenant: str, fingerprint: str, scopes: Sequence[str], *, keep: bool) -> bytes:
+    """Tell a front that asked that the request may pass, and whose it is; what is not plain in names is percent-encoded."""
+    lines = b"".join(
+        b"X-Scim-Witness-%b: %b\r\n" % (name, quote(value, safe=_PLAIN).encode())
+        for name, value in ((b"Tenant", tenant), (b"Token", fingerprint), (b"Scopes", " ".join(scopes)))
+    )
+    close = b"" if keep else b"Connection: close\r\n"
+    head = b"HTTP/1.1 200 OK\r\nServer: %b\r\n%bCache-Control: no-store\r\n" % (SERVER, date_line())
+    return b"%b%bContent-Length: 0\r\n%b\r\n" % (head, lines, close)
 
 
 def date_line() -> bytes:

@@ -12,10 +12,10 @@ from typing import Final
 import msgspec
 
 from proxy.core.credential import Bearer, Credential, Fingerprinter, Malformed, Secret, extract
-from proxy.core.exchange import AnsweredBy
+from proxy.core.exchange import GRANTED, AnsweredBy
 from proxy.core.grammar import Fault
 from proxy.core.headers import METHOD_OVERRIDES, answer_fields, value_of, values_of
-from proxy.core.inbound import BadCredential, Inbound
+from proxy.core.inbound import BadCredential, Here, Inbound
 from proxy.core.incident import BACKEND_BODY_LIMIT, BackendAnswer, Kind, Unrecorded
 from proxy.core.policy import Mode, OnDisagreement, Policy
 from proxy.core.scim import Operation, classify
@@ -116,7 +116,7 @@ class Handler:
             passage.credential = self._credential(client, request)  # so that it is masked in what is written
             self._too_many(client, passage, FaultKind.TOO_MANY_REQUESTS, wait, bodiless=request.method == b"HEAD")
             return
-        if self._oauth is not None and (endpoint := self._oauth.endpoint(request)):
+        if self._oauth is not None and not request.answered_here and (endpoint := self._oauth.endpoint(request)):
             await self._oauth.walk(client, request, passage, endpoint)
             return
         credential = passage.credential = self._credential(client, request)
@@ -242,10 +242,14 @@ class Handler:
         bodiless = passage.request is not None and passage.request.method == b"HEAD"
         client.write(answers.fault(kind, keep=client.keep, bodiless=bodiless))
 
-    def _answer_here(self, client: ClientConnection, passage: Passage) -> None:
+    def _answer_here(self, client: ClientConnection, request: Inbound, passage: Passage) -> None:
         client.leave_unread()
-        passage.answered(AnsweredBy.PROXY, 204)
-        client.write(answers.options(keep=client.keep))
+        asked = request.answered_here is Here.ASKED
+        passage.answered(AnsweredBy.PROXY, GRANTED if asked else 204)
+        row = passage.judgement.row if passage.judgement is not None else None
+        scopes, tenant = row.scopes if row is not None else (), passage.tenant(self._witness)
+        granted = answers.granted(tenant, passage.fingerprint, scopes, keep=client.keep)
+        client.write(granted if asked else answers.options(keep=client.keep))
 
     # --- forward ----------------------------------------------------------------------------------------------------
 
@@ -265,7 +269,7 @@ class Handler:
             self._too_many(client, passage, FaultKind.TOO_MANY_REQUESTS, wait, bodiless=request.method == b"HEAD")
             return
         if request.answered_here:
-            self._answer_here(client, passage)
+            self._answer_here(client, request, passage)
             return
         started = time.monotonic()
         sending = await self._forwarder.send(client, request, passage, passage.gathered)

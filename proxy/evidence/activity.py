@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from proxy.core.absence import LastRequest, Traffic
-from proxy.core.exchange import AnsweredBy, Exchange
+from proxy.core.exchange import GRANTED, AnsweredBy, Exchange
 from proxy.evidence import keys, queries, writes
 from proxy.evidence.client import family_of
 from proxy.evidence.redis_store import Command, RedisStore
@@ -58,7 +58,7 @@ class Hour:
         status = exchange.status
         if status in (401, 403):
             counters[2] += 1
-        elif status < 500 and exchange.answered_by is AnsweredBy.BACKEND:
+        elif status < 500 and (exchange.answered_by is AnsweredBy.BACKEND or status == GRANTED):
             counters[1] += 1
 
 

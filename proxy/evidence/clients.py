@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
-from proxy.core.exchange import AnsweredBy, Exchange
+from proxy.core.exchange import GRANTED, AnsweredBy, Exchange
 from proxy.core.history import TokenHistory
 from proxy.core.memory import ClientMemory
 from proxy.evidence.client import identify
@@ -53,7 +53,7 @@ class Clients:
             if client is not None and client.without_since is None:
                 client.without_since = exchange.at
             return None
-        good = exchange.answered_by is AnsweredBy.BACKEND and exchange.status < 400
+        good = exchange.status < 400 and (exchange.answered_by is AnsweredBy.BACKEND or exchange.status == GRANTED)
         if client is None:
             if not good:
                 return None

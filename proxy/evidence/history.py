@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.core.exchange import AnsweredBy, Exchange
+from proxy.core.exchange import GRANTED, AnsweredBy, Exchange
 from proxy.core.history import StateChange, TokenHistory
 from proxy.core.memory import FirstUse
 from proxy.core.token import Known, Reading, Unknown
@@ -108,7 +108,7 @@ class History:
         if status in (401, 403):
             key = self._bad(token, exchange)
             self._urgent[fingerprint] = token
-        elif exchange.answered_by is AnsweredBy.BACKEND and status < 500:
+        elif status < 500 and (exchange.answered_by is AnsweredBy.BACKEND or status == GRANTED):
             token.last_good = at
             token.last_good_operation = exchange.operation
             token.last_good_address = exchange.addressed

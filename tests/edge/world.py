@@ -18,6 +18,7 @@ import msgspec
 
 from proxy.core.credential import Fingerprinter, Secret
 from proxy.core.exchange import Exchange
+from proxy.core.forward_auth import Front
 from proxy.core.grammar import Limits
 from proxy.core.headers import Forwarding
 from proxy.core.history import TokenHistory
@@ -27,6 +28,7 @@ from proxy.core.token import Known, Reading, TokenState, Unavailable, Unknown
 from proxy.edge.client_connection import Times
 from proxy.edge.deadlines import Deadlines
 from proxy.edge.forward import Forwarder
+from proxy.edge.forward_auth import ForwardAuth
 from proxy.edge.handler import Handler, RoadOptions
 from proxy.edge.judge import Judge
 from proxy.edge.limits import Rate
@@ -46,6 +48,8 @@ SECRETS = (GOOD, LOOKUP, REVOKED, DOWN, b"unknown-token-0123456789", b"SECRET")
 
 class FakeHeld:
     """A reading in memory that never ages."""
+
+    dispute = 0.0
 
     def __init__(self, state: TokenState) -> None:
         self.reading = Reading(state, "fake", "primary", time.time())
@@ -257,6 +261,7 @@ class World:
         proxy_protocol: bool = False,
         requests: Rate | None = None,
         refusals: Rate | None = None,
+        front: Front | None = None,
     ) -> AsyncIterator[World]:
         """Start backend and proxy; stop both at the end."""
         backend = Backend()
@@ -284,7 +289,8 @@ class World:
             refusals=refusals,
         )
         bounds = ListenerOptions(limits or Limits(), times or Times(), max_connections, 128, listener_tls, proxy_protocol)
-        listener = Listener(bounds, handler, deadlines, tasks, peers)
+        asking = handler if front is None else ForwardAuth(handler, b"/_auth", front, bounds.limits)
+        listener = Listener(bounds, asking, deadlines, tasks, peers)
         sock = bind("127.0.0.1", 0)
         if send_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.exchange import AnsweredBy
+from proxy.core.exchange import GRANTED, AnsweredBy
 from proxy.core.history import ClientIdentity, StateChange, TokenHistory
 from proxy.core.token import Known, Reading, Unknown
 from proxy.evidence.client import family_of, identify, prefix_of
@@ -40,6 +40,15 @@ def test_first_seen_last_good_first_bad_and_counts():
     assert (found.first_bad, found.last_bad, found.last_bad_reason, found.tenant) == (3.0, 6.0, "backend", "acme")
     assert found.counts == {"200": 1, "404": 1, "401:revoked": 2, "503": 1, "401:backend": 1}
     assert found.clients == (ClientIdentity("Okta SCIM Client 1.0.0", "192.0.2.0/24", 1.0, 6.0, 6),)
+
+
+def test_what_a_front_was_told_may_pass_is_good_and_other_answers_of_ours_are_not():
+    history = History(None, "one")
+    for at, status in ((1.0, 204), (2.0, GRANTED), (3.0, 429), (4.0, 503), (5.0, 400)):
+        history.saw(served(at, status=status, answered_by=AnsweredBy.PROXY))
+    found = history.of(FP)
+    assert found is not None
+    assert (2.0, None) == (found.last_good, found.first_bad)
 
 
 def test_nothing_is_remembered_without_a_token():
