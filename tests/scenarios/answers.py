@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import Any
 
@@ -125,8 +124,7 @@ async def _refused_by_turns(w: World, token: str, rounds: int = 8) -> str:
 
 async def _settled(w: World, incident: str) -> str:
     """The instances' verdicts go on record with the last look."""
-    await asyncio.sleep(LOOKS[-1] + 0.5)
-    return await named(w, incident)
+    return await named(w, incident, f"backends+{LOOKS[-1]:g}s")
 
 
 @plays("backend_instance_skew")

@@ -1,15 +1,14 @@
-"""How a token ends: deleted, superseded, rotated, revoked, expired, never there; shared; ended by a known fault."""
+"""How a token ends: deleted, superseded, revoked, expired, never there."""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 
 from aiohttp import web
 
 from tests.scenarios.plays import named, nearly, plays
-from tests.scenarios.world import ENTRA, OKTA, World, refused, served
-from tests.sources.doorkeeper_tables import NULLABLE_PREVIOUS
+from tests.scenarios.world import ENTRA, World, refused
+from tests.sources.doorkeeper_tables import digest
 
 UTC_NOW = "clock_timestamp() AT TIME ZONE 'utc'"
 
@@ -48,9 +47,19 @@ async def deleted_while_the_proxy_was_down(w: World) -> str:
     await w.stop()
     await w.delete(token)
     await w.start()
-    await w.works(await w.customer("globex"))
-    await asyncio.sleep(0.5)
     return await named(w, await w.fails(token))
+
+
+@plays("token_deleted")
+async def deleted_while_the_table_could_not_be_read(w: World) -> str:
+    await w.build()
+    token = await w.customer()
+    await w.works(token, 2)
+    async with w.db.connection.transaction():
+        await w.db.execute("LOCK TABLE oauth_access_tokens IN ACCESS EXCLUSIVE MODE")
+        await w.delete(token)
+        await w.unanswered()
+    return await named(w, await w.until_failing(token))
 
 
 @nearly("token_deleted", really="token_superseded")
@@ -81,8 +90,7 @@ async def expired_and_then_cleaned_up(w: World) -> str:
     await w.works(token)
     await w.until_failing(token)
     await w.delete(token)
-    await asyncio.sleep(0.5)
-    return await named(w, await w.fails(token))
+    return await named(w, await w.until_failing(token, because="unknown"))
 
 
 @nearly("token_deleted")
@@ -128,6 +136,42 @@ async def regenerated_twice_and_the_first_still_sent(w: World) -> str:
     return await named(w, await w.until_failing(token))
 
 
+@plays("token_superseded")
+async def regenerated_where_only_digests_are_stored(w: World) -> str:
+    await w.build(source_more='hashing = "sha256"')
+    token = secrets.token_urlsafe(32)
+    stored = await w.customer(token=digest(token))
+    await w.works(token, 2)
+    await w.regenerate(stored)
+    return await named(w, await w.until_failing(token))
+
+
+@plays("token_superseded")
+async def regenerated_without_owner_and_erased_while_the_proxy_was_down(w: World) -> str:
+    await w.build()
+    token = await w.issue(await w.db.application(), None)
+    await w.works(token, 2)
+    await w.stop()
+    await w.regenerate(token)
+    await w.delete(token)
+    await w.start()
+    return await named(w, await w.until_failing(token))
+
+
+@plays("token_superseded")
+async def regenerated_in_the_second_in_which_the_backend_refuses(w: World) -> str:
+    await w.build()
+    token = await w.customer()
+    await w.works(token, 2)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await w.regenerate(token)
+        return refused()(request)  # type: ignore[return-value]
+
+    w.backend.script = answer
+    return await named(w, await w.fails(token))
+
+
 @nearly("token_superseded", really="token_revoked")
 async def revoked_and_replaced_hours_later_as_the_repair(w: World) -> str:
     await w.build()
@@ -147,80 +191,6 @@ async def another_owner_of_the_application_got_a_token_then(w: World) -> str:
         await w.revoke(token)
         await w.issue(application, await w.db.owner(account="else"), created_at=f"={UTC_NOW}")
     return await named(w, await w.until_failing(token))
-
-
-# --- token_rotated --------------------------------------------------------------------------------------------------
-
-
-async def _refreshed(w: World, *, use: bool) -> tuple[str, str]:
-    """A token with a refresh token, and its successor; at its first use Doorkeeper ends the old one."""
-    old = await w.customer(refresh_token="r-" + secrets.token_urlsafe(16), expires_in=315_360_000)
-    await w.works(old, 2)
-    application, owner = w.party(old)
-    new = await w.issue(
-        application,
-        owner,
-        created_at=f"={UTC_NOW}",
-        refresh_token="r-" + secrets.token_urlsafe(16),
-        previous_refresh_token=f"=(SELECT refresh_token FROM oauth_access_tokens WHERE token = '{old}')",
-    )
-    await asyncio.sleep(0.3)
-    if use:
-        w.backend.script = _doorkeeper(w, new)
-        await w.works(new)
-    return old, new
-
-
-def _doorkeeper(w: World, new: str):
-    """What Doorkeeper does at the first use of a refreshed token."""
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        if request.headers["Authorization"] == f"Bearer {new}":
-            await w.db.execute(
-                "UPDATE oauth_access_tokens o SET revoked_at = clock_timestamp() AT TIME ZONE 'utc' FROM oauth_access_tokens n "
-                "WHERE n.token = $1 AND n.previous_refresh_token <> '' AND o.refresh_token = n.previous_refresh_token",
-                new,
-            )
-            await w.db.execute("UPDATE oauth_access_tokens SET previous_refresh_token = '' WHERE token = $1", new)
-        return served(request)
-
-    return answer
-
-
-@plays("token_rotated")
-async def refreshed_and_the_old_one_kept(w: World) -> str:
-    await w.build()
-    old, _ = await _refreshed(w, use=True)
-    return await named(w, await w.until_failing(old))
-
-
-@plays("token_rotated")
-async def refreshed_and_first_used_past_us(w: World) -> str:
-    await w.build()
-    old, new = await _refreshed(w, use=False)
-    await w.revoke(old)
-    await w.db.execute("UPDATE oauth_access_tokens SET previous_refresh_token = '' WHERE token = $1", new)
-    return await named(w, await w.until_failing(old, agent=ENTRA))
-
-
-@nearly("token_rotated", really="token_superseded")
-async def a_static_token_regenerated(w: World) -> str:
-    await w.build()
-    token = await w.customer(refresh_token=None)
-    await w.works(token)
-    new = await w.regenerate(token)
-    await w.works(new)
-    return await named(w, await w.until_failing(token))
-
-
-@nearly("token_rotated")
-async def refreshed_but_the_old_one_expired_first(w: World) -> str:
-    await w.build()
-    old = await w.customer(refresh_token="r-1", expires_in=14 * 86_400 + 2)
-    await w.works(old)
-    application, owner = w.party(old)
-    await w.issue(application, owner, created_at=f"={UTC_NOW}", previous_refresh_token="r-1")
-    return await named(w, await w.until_failing(old))
 
 
 # --- token_revoked --------------------------------------------------------------------------------------------------
@@ -257,6 +227,18 @@ async def revoked_between_two_looks_and_the_backend_says_so(w: World) -> str:
 
     w.backend.script = answer
     return await named(w, await w.fails(token))
+
+
+@nearly("token_revoked", really="token_deleted")
+async def deleted_while_another_tenants_was_revoked(w: World) -> str:
+    await w.build()
+    token, other = await w.customer("acme"), await w.customer("globex")
+    await w.works(token, 2)
+    await w.works(other, 2, address="198.51.100.9")
+    await w.revoke(other)
+    await w.delete(token)
+    await w.until_failing(other, address="198.51.100.9")
+    return await named(w, await w.until_failing(token))
 
 
 @nearly("token_revoked")
@@ -343,150 +325,3 @@ async def issued_right_after_the_refusal(w: World) -> str:
     application, owner = await w.db.application(), await w.db.owner()
     await w.issue(application, owner, token=token, created_at=f"={UTC_NOW}")
     return await named(w, incident)
-
-
-# --- shared_token ---------------------------------------------------------------------------------------------------
-
-
-async def _two_connections(w: World, second: str) -> str:
-    await w.build()
-    token = await w.customer()
-    for _ in range(4):
-        await w.works(token, agent=OKTA)
-        await w.works(token, agent=second, address="198.51.100.20")
-    await w.regenerate(token)
-    return await named(w, await w.until_failing(token, agent=OKTA))
-
-
-@plays("shared_token")
-async def okta_and_entra_with_one_token(w: World) -> str:
-    return await _two_connections(w, ENTRA)
-
-
-@plays("shared_token")
-async def okta_and_a_warehouse_sync_with_one_token(w: World) -> str:
-    return await _two_connections(w, "HrSync/2.1")
-
-
-@nearly("shared_token", really="token_superseded")
-async def a_person_tried_it_with_curl(w: World) -> str:
-    return await _two_connections(w, "curl/7.88.1")
-
-
-@nearly("shared_token", really="token_superseded")
-async def one_client_from_two_addresses(w: World) -> str:
-    return await _two_connections(w, OKTA)
-
-
-@nearly("shared_token", really="token_superseded")
-async def moved_from_okta_to_entra_and_then_regenerated(w: World) -> str:
-    await w.build()
-    token = await w.customer()
-    await w.works(token, 4, agent=OKTA)
-    await w.works(token, 4, agent=ENTRA, address="198.51.100.20")
-    await w.regenerate(token)
-    return await named(w, await w.until_failing(token, agent=ENTRA, address="198.51.100.20"))
-
-
-# --- null_refresh_match ---------------------------------------------------------------------------------------------
-
-
-def _old_doorkeeper(w: World, victim: str, stranger: str, delay: float = 0.0):
-    """Doorkeeper 5.4: the first use of a token whose previous_refresh_token is NULL revokes a row without refresh token."""
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        if request.headers["Authorization"] == f"Bearer {stranger}":
-            await asyncio.sleep(delay)
-            await w.revoke(victim)
-        return served(request)
-
-    return answer
-
-
-async def _strangers_first_use(w: World, schema: str, **columns: object) -> str:
-    await w.build(schema=schema)
-    victim = await w.customer("acme", **columns)
-    await w.works(victim, 2)
-    stranger = await w.customer("globex", created_at=f"={UTC_NOW}")
-    w.backend.script = _old_doorkeeper(w, victim, stranger)
-    await w.works(stranger, address="198.51.100.9")
-    incident = await w.until_failing(victim)
-    return await named(w, incident, later=True)
-
-
-@plays("null_refresh_match")
-async def a_strangers_first_use_ends_it(w: World) -> str:
-    return await _strangers_first_use(w, NULLABLE_PREVIOUS)
-
-
-@plays("null_refresh_match")
-async def the_same_by_entra_in_a_slow_moment(w: World) -> str:
-    await w.build(schema=NULLABLE_PREVIOUS)
-    victim = await w.customer("acme")
-    await w.works(victim, agent=ENTRA)
-    stranger = await w.customer("globex", created_at=f"={UTC_NOW}")
-    w.backend.script = _old_doorkeeper(w, victim, stranger, delay=0.4)
-    await w.works(stranger, agent=ENTRA, address="198.51.100.9")
-    incident = await w.until_failing(victim, agent=ENTRA)
-    return await named(w, incident, later=True)
-
-
-@nearly("null_refresh_match", really="token_revoked")
-async def the_column_is_not_nullable(w: World) -> str:
-    from tests.sources.doorkeeper_tables import MODERN
-
-    return await _strangers_first_use(w, MODERN)
-
-
-@nearly("null_refresh_match")
-async def the_token_has_a_refresh_token(w: World) -> str:
-    return await _strangers_first_use(w, NULLABLE_PREVIOUS, refresh_token="r-1")
-
-
-@nearly("null_refresh_match", really="token_revoked")
-async def the_stranger_had_long_been_in_use(w: World) -> str:
-    await w.build(schema=NULLABLE_PREVIOUS)
-    victim, stranger = await w.customer("acme"), await w.customer("globex")
-    await w.works(victim)
-    await w.works(stranger, address="198.51.100.9")
-    await asyncio.sleep(2.5)
-    w.backend.script = _old_doorkeeper(w, victim, stranger)
-    await w.works(stranger, address="198.51.100.9")
-    return await named(w, await w.until_failing(victim))
-
-
-# --- clock_skew -----------------------------------------------------------------------------------------------------
-
-
-async def _database_ahead(w: World, seconds: int) -> None:
-    """The database's clock goes ahead of ours."""
-    await w.db.execute(
-        "CREATE SCHEMA ahead; CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS "
-        f"$$ SELECT pg_catalog.clock_timestamp() + interval '{seconds} seconds' $$; "
-        f'ALTER DATABASE "{w.name}" SET search_path = ahead, pg_catalog, public;'
-    )
-    await w.stop()
-    await w.start()
-
-
-@plays("clock_skew")
-async def the_databases_clock_is_ahead(w: World) -> str:
-    await w.build()
-    await _database_ahead(w, 90)
-    return await named(w, await w.fails(await w.customer(expires_in=14 * 86_400 + 60)))
-
-
-@plays("clock_skew")
-async def the_backends_clock_is_ahead(w: World) -> str:
-    await w.build()
-    token = await w.customer(expires_in=14 * 86_400 + 60)
-    await w.works(token)
-    w.backend.script = refused(challenge='Bearer error="invalid_token", error_description="The access token expired"')
-    return await named(w, await w.fails(token))
-
-
-@nearly("clock_skew", really="token_expired")
-async def expired_by_either_clock(w: World) -> str:
-    await w.build()
-    await _database_ahead(w, 90)
-    return await named(w, await w.fails(await w.customer(expires_in=13 * 86_400)))

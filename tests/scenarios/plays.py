@@ -46,10 +46,10 @@ def nearly(code: str, really: str = "") -> Callable[[Play], Play]:
     return register
 
 
-async def named(world: World, incident: str, *, later: bool = False) -> str:
-    """The cause that `incidents show --json` names. `later`: asked for after the proxy has ended and written all that it
-    knew, as a person does a day later."""
-    shown = await world.shown(incident)
+async def named(world: World, incident: str, *also: str, later: bool = False) -> str:
+    """The cause that `incidents show --json` names, once the notes of the names in `also` are there too. `later`: asked for
+    after the proxy has ended and written all that it knew, as a person does a day later."""
+    shown = await world.shown(incident, *also)
     if later:
         await world.stop()
         shown = await world.command("incidents", "show", incident)

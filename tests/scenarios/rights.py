@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from tests.scenarios.plays import named, nearly, plays
-from tests.scenarios.world import ENTRA, World, refused
+from tests.scenarios.world import ENTRA, World, refused, until
 
 REFUSE_OWNER = "[policy]\nrefuse_inactive_owner = true"
 ROUTE = "[tenant_route]\npath = '^/t/(?P<tenant>[^/]+)/scim'"
@@ -48,7 +46,12 @@ async def it_worked_with_that_owner_until_now(w: World) -> str:
     token = await w.customer()
     await w.db.execute("UPDATE users SET active = false")
     await w.works(token, 3)
-    await asyncio.sleep(0.6)
+
+    async def noticed() -> bool:
+        told = await w.command("token", w.fingerprint(token))
+        return told is not None and told["history"]["last_reading"]["state"]["owner_state"] == "inactive"
+
+    await until(noticed)
     await w.works(token, 3)
     w.backend.script = refused()
     return await named(w, await w.fails(token))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import secrets
@@ -259,7 +258,6 @@ async def a_token_of_staging_by_entra_while_others_work(w: World) -> str:
     live, test = await _two_environments(w)
     w.backend.script = _knows_only(live)
     await w.works(live, 3, agent=ENTRA)
-    await asyncio.sleep(0.3)
     return await named(w, await w.fails(test, agent=ENTRA, address="198.51.100.9"))
 
 

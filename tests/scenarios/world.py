@@ -19,6 +19,7 @@ from aiohttp.test_utils import TestServer
 from typer.testing import CliRunner
 
 from proxy.cli import app as command_line
+from proxy.core.credential import Fingerprinter
 from proxy.settings import load
 from proxy.wire import Program
 from tests.servers.postgres import PostgresServer
@@ -29,7 +30,7 @@ ENTRA: Final = "azure-scim/1.0"
 LIST: Final = "/scim/v2/Users?startIndex=1&count=2"
 PATIENCE: Final = 20.0
 """Seconds within which whatever is waited for has happened on any machine."""
-LOOKS: Final = (0.3, 0.8, 1.5)
+LOOKS: Final = (0.2, 0.4, 0.7)
 """Seconds of the re-reads after an incident: short ones, so that a scenario need not wait a minute for the last."""
 
 Answer = Callable[[web.Request], web.StreamResponse | Awaitable[web.StreamResponse]]
@@ -50,7 +51,7 @@ port = 0
 [log]
 destination = "{directory}/proxy.log"
 [evidence]
-reread_after = [0.3, 0.8, 1.5]
+reread_after = [0.2, 0.4, 0.7]
 [fresh]
 refresh_every = 0.2
 fresh_for = 0.5
@@ -160,6 +161,10 @@ class World:
             await self.program.stop()
             self.program = None
 
+    def also_close(self, close: Callable[[], Awaitable[Any]]) -> None:
+        """Have something of the scenario closed at its end."""
+        self._stack.push_async_callback(close)
+
     async def close(self) -> None:
         await self.stop()
         await self._stack.aclose()
@@ -242,17 +247,33 @@ class World:
         assert incident
         return incident
 
-    async def until_failing(self, token: str, **how: Any) -> str:
-        """Send until it is refused; returns the incident."""
+    async def until_failing(self, token: str, because: str = "", **how: Any) -> str:
+        """Send until it is refused, for that reason if one is named; returns the incident."""
         found = ""
 
         async def refused_now() -> bool:
             nonlocal found
             status, found = await self.call(token, **how)
-            return status in (401, 403)
+            if status not in (401, 403) or not because:
+                return status in (401, 403)
+            shown = await self.command("incidents", "show", found)
+            return shown is not None and shown["incident"]["reason"] == because
 
         await until(refused_now)
         return found
+
+    async def unanswered(self) -> None:
+        """Wait until the proxy knows that its source does not answer."""
+
+        async def noticed() -> bool:
+            return (await self.call(secrets.token_urlsafe(32)))[0] == 503
+
+        await until(noticed)
+
+    def fingerprint(self, token: str) -> str:
+        """The name under which this proxy writes a token down."""
+        key = (self.directory / "state" / "fingerprint.key").read_bytes()
+        return Fingerprinter(key.strip()).of(token.encode())
 
     # --- the person who asks --------------------------------------------------------------------------------------
 
@@ -261,8 +282,9 @@ class World:
         done = await asyncio.to_thread(CliRunner().invoke, command_line, [*arguments, "--json", "--config", str(self.config)])
         return json.loads(done.stdout) if done.exit_code == 0 else None
 
-    async def shown(self, incident: str) -> dict[str, Any]:
-        """`incidents show --json` once everything has been learned that is going to be: surroundings and last re-read."""
+    async def shown(self, incident: str, *also: str) -> dict[str, Any]:
+        """`incidents show --json` once everything has been learned that is going to be: surroundings and last re-read, and
+        the notes of the names in `also`."""
         last: dict[str, Any] = {}
 
         async def complete() -> bool:
@@ -274,7 +296,7 @@ class World:
             if not last["incident"].get("credential_length"):
                 return True
             wanted = {"surroundings"} | ({f"reread+{LOOKS[-1]:g}s"} if "reading" in last["incident"] else set())
-            return wanted <= names
+            return wanted | set(also) <= names
 
         await until(complete)
         return last

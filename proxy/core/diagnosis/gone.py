@@ -34,8 +34,13 @@ def unsearchable(scene: Scene) -> bool:
 
 
 def was_known(scene: Scene) -> bool:
-    """The token worked here once, or its row was seen."""
-    return scene.before is not None or scene.last_good is not None
+    """Its row was seen, or it worked here once as a token of a tenant. One that was let through without a row, because the
+    proxy only observed, belongs to nobody, or to whom the address names."""
+    if scene.before is not None:
+        return True
+    past = (scene.incident.history if scene.incident else None, scene.evidence.history)
+    named = {h.tenant for h in past if h is not None} - {"", scene.evidence.addressed_tenant}
+    return scene.last_good is not None and any(not tenant.startswith("_") for tenant in named)
 
 
 def examine_deleted(scene: Scene) -> Found | None:
@@ -100,7 +105,7 @@ def examine_unknown(scene: Scene) -> Found | None:
     damaged = scene.credential.startswith("malformed") and scene.searched and scene.credential_length > 0
     if not damaged and not (scene.gone and scene.presented):
         return None
-    sure = scene.confirmed and scene.searched and not damaged and not unsearchable(scene)
+    sure = scene.confirmed and scene.searched and not damaged and not unsearchable(scene) and not scene.served
     return Found(
         Confidence.LIKELY if sure else Confidence.POSSIBLE,
         "The presented token does not exist here and is not known to have existed.",
@@ -109,7 +114,10 @@ def examine_unknown(scene: Scene) -> Found | None:
             "It was never seen to work here.",
             *(("Nothing like it was found: no mangled form, no other kind of secret.",) if scene.searched else ()),
         ),
-        evidence_against=() if scene.confirmed or damaged else ("Only a replica was asked; it may have lagged behind.",),
+        evidence_against=(
+            *(() if scene.confirmed or damaged else ("Only a replica was asked; it may have lagged behind.",)),
+            *(("The backend served it: it knows what this source does not.",) if scene.served else ()),
+        ),
         missing=(
             *(() if not damaged else ("what the client sends once the form is right",)),
             *(() if scene.searched else ("a search for near misses",)),
