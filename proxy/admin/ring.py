@@ -65,8 +65,12 @@ class Ring:
         return tuple(self._samples)
 
     def per_minute(self, now: float) -> tuple[list[float], list[float]]:
-        """Requests and incidents of each of the last 120 minutes, oldest first."""
+        """Requests and incidents of each of the last 120 minutes, oldest first; with what came since the last sample."""
         requests, incidents = [0.0] * BARS, [0.0] * BARS
+        present, before = self._read(), self._last
+        if before is not None:
+            requests[-1] = max(0.0, present.requests - before.requests)
+            incidents[-1] = max(0.0, present.incidents - before.incidents)
         for sample in self._samples:
             place = BARS - 1 - int((now - sample.at) // 60)
             if 0 <= place < BARS:

@@ -8,11 +8,11 @@ from proxy.evidence.spool import Spool, SpoolError, SpoolFull
 
 
 class Witness:
-    """Puts incidents and notes on record. What it returns from is on disk."""
+    """Puts incidents and notes on record. What it returns from is on disk. `incidents` counts those, without notes."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self.recorded = 0
+        self.incidents = 0
         self.failed = 0
 
     @property
@@ -23,6 +23,7 @@ class Witness:
     def record(self, incident: Incident) -> None:
         """Put an incident on disk. SpoolFull or SpoolError when it is not there: then no 401 may leave, but a 503."""
         self._append(pack(incident))
+        self.incidents += 1
 
     def note(self, note: Note) -> None:
         """Put a note on disk. SpoolFull or SpoolError when it is not there."""
@@ -34,7 +35,6 @@ class Witness:
         except SpoolError:
             self.failed += 1
             raise
-        self.recorded += 1
 
 
 __all__ = ["SpoolError", "SpoolFull", "Witness"]

@@ -50,7 +50,7 @@ def watch(metrics: Metrics, present: Present, evidence: Evidence, ticker: Ticker
         lambda: {
             ("stored",): float(shipper.stored),
             ("deduplicated",): float(shipper.deduplicated + evidence.folder.folded),
-            ("spooled",): float(evidence.witness.recorded),
+            ("spooled",): float(evidence.witness.incidents),
             ("dropped",): float(evidence.witness.failed),
         },
     )
@@ -127,7 +127,7 @@ def _sources(present: Present, lately: Lately) -> Iterable[Part]:
 
 def totals(present: Present, evidence: Evidence, ticker: Ticker) -> Totals:
     """What the ring samples."""
-    return Totals(float(evidence.activity.requests), float(evidence.witness.recorded), float(present.inflight), ticker.lag)
+    return Totals(float(evidence.activity.requests), float(evidence.witness.incidents), float(present.inflight), ticker.lag)
 
 
 def routes_of(answers: Answers, health: Health, ring: Ring) -> MakeRoutes:

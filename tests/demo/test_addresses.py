@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pathlib
+import re
 import time
 import urllib.error
 import urllib.request
@@ -43,6 +45,11 @@ def test_each_printed_address_answers_and_a_signal_ends_it() -> None:
         ):
             status, body = ask(url)
             assert (200, True) == (status, holds in body), url
+        with urllib.request.urlopen(f"{printed.operators}api/v1/incidents", timeout=20) as answer:  # noqa: S310 - our own
+            incidents = len(json.load(answer)["incidents"])
+        spooled = re.search(r'incidents_total\{result="spooled"\} (\S+)', ask(printed.metrics)[1])
+        assert spooled is not None
+        assert incidents == float(spooled[1])  # notes are none
         spans = asyncio.run(beats(printed.config))
         assert (True, []) == (bool(spans), [span.why for span in spans if not span.ok])  # the first one too: it accepts by then
         assert 0 == running.end()
