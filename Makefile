@@ -9,20 +9,23 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # What runs without a package of the operating system. .ci/run installs those packages and runs the rest.
-EVERYWHERE := not mariadb and not doorkeeper and not redis_server and not browser and not prometheus and not deploy and not pgbouncer and not faults and not bench
+EVERYWHERE := not mariadb and not doorkeeper and not redis_server and not browser and not prometheus and not deploy and not pgbouncer and not faults and not bench and not compiled
 
-.PHONY: help setup demo run test lint format bench bench-setup bench-growth lock wheel clean
+.PHONY: help setup compile demo run test lint format bench bench-setup bench-growth lock wheel clean
 
 help: ## say what there is (this list)
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name says; do \
 		printf '  make %-13s %s\n' "$$name" "$$says"; done
 
-setup: $(READY) ## create .venv from the lock file
+setup: $(READY) compile ## create .venv from the lock file, and compile
 
-demo: $(READY) ## play an incident from 401 to answer, with a sample backend; needs no server
+compile: $(READY) ## compile what is on the way of a request, where it has changed; without a C compiler all runs plain
+	@$(BIN)/python deploy/compile.py
+
+demo: compile ## play an incident from 401 to answer, with a sample backend; needs no server
 	@$(BIN)/scim-witness demo $(ARGS)
 
-run: $(READY) ## run the proxy in front of your backend: make run UPSTREAM=https://scim.example.com
+run: compile ## run the proxy in front of your backend: make run UPSTREAM=https://scim.example.com
 	@$(if $(UPSTREAM),SCIM_WITNESS_UPSTREAM__URL='$(UPSTREAM)' )$(BIN)/scim-witness run --config config/proxy.toml $(ARGS)
 
 test: $(READY) ## run the tests that need no package of the operating system: make test ARGS="-k verdict"
@@ -41,13 +44,13 @@ format: $(READY) ## rewrite the code in the one format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## measure what the proxy costs a request
+bench: compile ## measure what the proxy costs a request
 	$(BIN)/python -m tests.bench $(ARGS)
 
 bench-setup: $(READY) ## install what the proxy is measured against
 	$(BIN)/python -m tests.bench.install
 
-bench-growth: $(READY) ## measure what grows with tokens, tenants, incidents, connections, bodies
+bench-growth: compile ## measure what grows with tokens, tenants, incidents, connections, bodies
 	$(BIN)/python -m tests.bench.growth $(ARGS)
 
 lock: $(READY) ## resolve the dependencies anew: make lock ARGS=--upgrade
@@ -58,7 +61,7 @@ wheel: $(READY) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 
 clean: ## remove .venv and everything that was built
-	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist build proxy/compiled/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements.lock pyproject.toml

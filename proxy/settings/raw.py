@@ -20,9 +20,9 @@ from proxy.settings.toml_lines import line_at, lines_of
 
 PREFIX: Final = "SCIM_WITNESS_"
 ENVIRONMENT: Final = "environment"
-NOT_SETTINGS: Final = frozenset({"SCIM_WITNESS_CONFIG", "SCIM_WITNESS_INHERITED"})
-"""Variables under our prefix that are read elsewhere: the path of the file itself, by the command line; and the sockets that
-a process hands to its successor (proxy/supervise)."""
+NOT_SETTINGS: Final = frozenset({"SCIM_WITNESS_CONFIG", "SCIM_WITNESS_INHERITED", "SCIM_WITNESS_PURE"})
+"""Variables under our prefix that are read elsewhere: the path of the file itself, by the command line; the sockets that
+a process hands to its successor (proxy/supervise); and whether everything runs from its source (proxy/compiled)."""
 
 SOURCES: Final[Mapping[str, type[Section]]] = {
     "token_file": TokenFile,

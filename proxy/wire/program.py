@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from proxy import compiled
 from proxy.admin.health import Health, Ticker
 from proxy.admin.ring import Ring, Totals
 from proxy.core.exchange import Exchange
@@ -140,7 +141,8 @@ class Program:
         evidence.beat(self._tasks)
         _calm_collector()
         places = {"listen": sockets.text_of(self.data_address), "ops": sockets.text_of(self.ops_address)}
-        _log.info("started", **places if not place.worker else {"worker": place.worker}, instance=self.instance)
+        where = places if not place.worker else {"worker": place.worker}
+        _log.info("started", **where, instance=self.instance, code=compiled.said())
 
     async def _have_store(self, directory: Path) -> str:
         own = self._own_store = OwnStore(self.settings, directory)

@@ -12,7 +12,9 @@ import sys
 
 import pytest
 
-ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("SCIM_WITNESS_")}
+ENVIRON = {
+    name: value for name, value in os.environ.items() if name == "SCIM_WITNESS_PURE" or not name.startswith("SCIM_WITNESS_")
+}
 ENVIRON["PYTHONPATH"] = os.pathsep.join(sys.path)
 PLANTED = "planted-token-8dJq2Vx0RmYt5LcW"
 

@@ -52,7 +52,8 @@ def run(command, folder):
     stdin = ""
     if "<" in words:
         words, stdin = words[: words.index("<")], (folder / words[-1]).read_text()
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("SCIM_WITNESS_", "COV"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SCIM_WITNESS_", "COV"))}
+    environ = {**kept, "SCIM_WITNESS_PURE": os.environ["SCIM_WITNESS_PURE"]}
     return subprocess.run(
         [sys.executable, "-m", "proxy.cli", *words[1:]],
         cwd=folder,

@@ -70,6 +70,7 @@ def demo() -> Iterator[Demo]:
         output = pathlib.Path(room) / "demo.out"
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("SCIM_WITNESS_", "DEMO_"))}
         environ |= {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": room}
+        environ["SCIM_WITNESS_PURE"] = os.environ["SCIM_WITNESS_PURE"]
         with output.open("wb") as file:
             process = subprocess.Popen(COMMAND, env=environ, stdout=file, stderr=file)
         try:

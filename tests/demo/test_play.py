@@ -17,7 +17,9 @@ import pytest
 from proxy.settings import load
 
 COMMAND = [sys.executable, "-m", "proxy.cli"]
-ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("SCIM_WITNESS_")}
+ENVIRON = {
+    name: value for name, value in os.environ.items() if name == "SCIM_WITNESS_PURE" or not name.startswith("SCIM_WITNESS_")
+}
 ENVIRON["PYTHONPATH"] = os.pathsep.join(sys.path)
 DEADLINE = 90.0
 

@@ -1,0 +1,143 @@
+"""A compiled module runs in the place of its source only while it was made from that very source, unless asked otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import pathlib
+import runpy
+import shutil
+import subprocess
+import sys
+from importlib.machinery import ExtensionFileLoader
+
+import pytest
+
+from proxy.compiled import SUFFIX, Compiled, name_of
+
+ROOT = pathlib.Path(__file__).parents[2]
+ROAD: tuple[str, ...] = runpy.run_path(str(ROOT / "deploy/compile.py"))["ROAD"]
+
+
+@pytest.fixture
+def package(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A package `proxy` with two modules, of which one was compiled. (What lies in the file is never looked at here.)"""
+    package = tmp_path / "proxy"
+    (package / "compiled").mkdir(parents=True)
+    (package / "edge").mkdir()
+    (package / "edge/judge.py").write_text("pure = 1\n")
+    (package / "edge/handler.py").write_text("pure = 2\n")
+    (package / "compiled" / name_of(package, "proxy.edge.judge")).write_bytes(b"\x7fELF")
+    return package
+
+
+def finder(package: pathlib.Path) -> Compiled:
+    return Compiled(package / "compiled", package)
+
+
+def test_the_name_holds_the_hash_of_the_source(package):
+    digest = hashlib.sha256(b"pure = 1\n").hexdigest()
+    assert f"proxy.edge.judge-{digest}{SUFFIX}" == name_of(package, "proxy.edge.judge")
+
+
+def test_fresh_is_taken_compiled(package):
+    spec = finder(package).find_spec("proxy.edge.judge")
+    assert spec is not None
+    assert isinstance(spec.loader, ExtensionFileLoader)
+    assert str(package / "compiled" / name_of(package, "proxy.edge.judge")) == spec.origin
+    assert finder(package).said() == "compiled"
+
+
+def test_stale_is_left_to_its_source(package):
+    one = finder(package)
+    (package / "edge/judge.py").write_text("pure = 3\n")
+    assert one.find_spec("proxy.edge.judge") is None
+    assert one.said() == "plain"
+
+
+def test_the_stale_one_among_fresh_ones_is_named(package):
+    (package / "compiled" / name_of(package, "proxy.edge.handler")).write_bytes(b"\x7fELF")
+    one = finder(package)
+    (package / "edge/judge.py").write_text("pure = 3\n")
+    assert one.find_spec("proxy.edge.handler") is not None
+    assert one.said() == "compiled, but for proxy.edge.judge"
+
+
+def test_back_to_what_was_compiled_is_fresh_again(package):
+    one = finder(package)
+    for text, expected in (("pure = 3\n", "plain"), ("pure = 1\n", "compiled")):
+        (package / "edge/judge.py").write_text(text)
+        assert one.said() == expected
+
+
+@pytest.mark.parametrize("module", ["proxy.edge.handler", "proxy.edge", "proxy", "aiohttp"])
+def test_what_was_never_compiled_is_left_to_its_source(package, module):
+    assert finder(package).find_spec(module) is None
+
+
+def test_without_its_source_nothing_is_taken(package):
+    (package / "edge/judge.py").unlink()
+    assert finder(package).find_spec("proxy.edge.judge") is None
+
+
+def test_another_interpreters_modules_are_not_looked_at(package):
+    for path in (package / "compiled").iterdir():
+        path.rename(path.with_name(path.name.replace(SUFFIX, ".cpython-27m-other.so")))
+    assert finder(package).find_spec("proxy.edge.judge") is None
+    assert finder(package).said() == "plain"
+
+
+@pytest.mark.parametrize(
+    "pure, taken", [("", "compiled"), ("0", "compiled"), ("false", "compiled"), ("1", "plain"), ("yes", "plain")]
+)
+def test_the_switch(tmp_path, pure, taken):
+    """With the real package's beginning, and another library's extension module in the place of a compiled one."""
+    package = tmp_path / "proxy"
+    (package / "compiled").mkdir(parents=True)
+    for name in ("__init__.py", "compiled/__init__.py"):
+        (package / name).write_bytes((ROOT / "proxy" / name).read_bytes())
+    (package / "_multidict.py").write_text("plain = True\n")
+    extension = importlib.import_module("multidict._multidict").__file__
+    assert extension is not None
+    (package / "compiled" / name_of(package, "proxy._multidict")).symlink_to(extension)
+    code = "from proxy import _multidict as m, compiled; print('plain' if hasattr(m, 'plain') else 'compiled', compiled.said())"
+    assert f"{taken} {taken}" == ran([sys.executable, "-c", code], tmp_path, SCIM_WITNESS_PURE=pure).stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A copy of what the script needs, without anything compiled."""
+    folder = tmp_path / "checkout"
+    kept = shutil.ignore_patterns(f"*{SUFFIX}", "__pycache__")
+    shutil.copytree(ROOT / "proxy", folder / "proxy", ignore=kept)
+    (folder / "deploy").mkdir()
+    shutil.copy(ROOT / "deploy/compile.py", folder / "deploy")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "compiler, why", [("/none/cc", "there is no C compiler (/none/cc)"), ("false", "compiling failed with ")]
+)
+def test_without_a_compiler_that_works_one_line_says_that_it_runs_plain(checkout, compiler, why):
+    done = ran([sys.executable, "deploy/compile.py"], checkout, SCIM_WITNESS_PURE="0", CC=compiler)
+    assert f"*** NOT COMPILED, so scim-witness runs plain and needs about a third more processor time: {why}" in done.stderr
+    assert [] == [*checkout.glob(f"proxy/compiled/*{SUFFIX}")]
+    assert [] == [path.name for path in checkout.glob("build/*")]
+    assert "plain" in ran([sys.executable, "-m", "proxy.cli", "version"], checkout, SCIM_WITNESS_PURE="0").stdout
+
+
+def test_who_asks_for_plain_gets_nothing_compiled_and_no_complaint(checkout):
+    done = ran([sys.executable, "deploy/compile.py"], checkout, SCIM_WITNESS_PURE="1", CC="/none/cc")
+    assert "" == done.stderr
+    assert [] == [*checkout.glob(f"proxy/compiled/*{SUFFIX}")]
+
+
+def test_every_module_of_the_road_is_there():
+    assert set() == {source for source in ROAD if not (ROOT / source).is_file()}
+    assert len(set(ROAD)) == len(ROAD)
+
+
+def ran(command: list[str], folder: pathlib.Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "PYTHONPATH": str(folder), **environ}
+    return subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True, timeout=50, check=True)
