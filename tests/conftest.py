@@ -9,9 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.scenarios.table import pytest_terminal_summary
 from tests.servers.mariadb import MariadbServer, mariadb_server
 from tests.servers.postgres import Installation, PostgresServer, installation
 from tests.servers.valkey import Engine, EngineName, StoreServer, engine
+
+__all__ = ["pytest_terminal_summary"]  # a hook, which is found here only
 
 # The tests are for the sources; .ci/run sets it to 0 and runs those of the road against the compiled wheel too.
 os.environ.setdefault("SCIM_WITNESS_PURE", "1")

@@ -50,6 +50,7 @@ async def test_a_mass_revocation_names_the_call_that_did_it(vendor: Vendor) -> N
     vendor.clear = True
     await first.authorize()
     await vendor.world.works(first.access)
+    await kept(vendor.world, first.access, 1)
     shown = await vendor.world.shown(await vendor.world.until_failing(others[1].access))
     assert "mass_revocation" in shown["cause"]["findings"]
     said = " ".join(shown["cause"]["evidence_for"])

@@ -51,13 +51,15 @@ async def _observed(w: World, token: str, agent: str = OKTA) -> str:
 @plays("introspection_blind")
 async def the_backend_takes_what_introspection_calls_inactive(w: World) -> str:
     await _introspected(w)
-    return await named(w, await _observed(w, await w.customer()))
+    return await named(w, await _observed(w, await w.customer()), later=True)
 
 
 @plays("introspection_blind")
 async def the_same_by_entra_with_a_token_that_is_new(w: World) -> str:
     await _introspected(w)
-    return await named(w, await _observed(w, await w.customer(created_at="=clock_timestamp() AT TIME ZONE 'utc'"), ENTRA))
+    return await named(
+        w, await _observed(w, await w.customer(created_at="=clock_timestamp() AT TIME ZONE 'utc'"), ENTRA), later=True
+    )
 
 
 @nearly("token_unknown")

@@ -105,7 +105,8 @@ def examine_unknown(scene: Scene) -> Found | None:
     damaged = scene.credential.startswith("malformed") and scene.searched and scene.credential_length > 0
     if not damaged and not (scene.gone and scene.presented):
         return None
-    sure = scene.confirmed and scene.searched and not damaged and not unsearchable(scene) and not scene.served
+    open_ended = scene.served or (scene.observed and not scene.refused_too)
+    sure = scene.confirmed and scene.searched and not damaged and not unsearchable(scene) and not open_ended
     return Found(
         Confidence.LIKELY if sure else Confidence.POSSIBLE,
         "The presented token does not exist here and is not known to have existed.",
@@ -121,6 +122,7 @@ def examine_unknown(scene: Scene) -> Found | None:
         missing=(
             *(() if not damaged else ("what the client sends once the form is right",)),
             *(() if scene.searched else ("a search for near misses",)),
+            *(("how the backend answered",) if scene.observed and not scene.served and not scene.refused_too else ()),
             *(() if scene.confirmed or damaged else ("a reading of the primary",)),
         ),
         words={"asked": utc(scene.at)},

@@ -53,15 +53,25 @@ class Scene(msgspec.Struct, frozen=True):
     sightings: tuple[tuple[float, Known], ...] = ()
 
     @property
+    def observed(self) -> bool:
+        """The request was let through, and the record was made before the backend answered."""
+        return self.incident is not None and self.incident.kind is Kind.WOULD_REFUSE
+
+    @property
+    def refused_too(self) -> bool:
+        """The backend refused what was only observed here."""
+        history = self.evidence.history
+        return self.observed and history is not None and history.last_bad is not None and history.last_bad >= self.at
+
+    @property
     def served(self) -> bool:
         """The backend took the token at that moment or later: it was let through, or the backend knows more than the source."""
         history = self.evidence.history
         exchange = self.incident.exchange if self.incident else None
         at_once = exchange is not None and exchange.answered_by is AnsweredBy.BACKEND and 200 <= exchange.status < 300
-        observed = self.incident is not None and self.incident.kind is Kind.WOULD_REFUSE
         later = history is not None and history.last_good is not None and history.last_good >= self.at
         taken = any(v.accepted and (v.last_accepted or 0.0) >= self.at for v in self.evidence.backend_verdicts)
-        return at_once or taken or (observed and later)
+        return at_once or taken or (self.observed and later)
 
     @property
     def by_backend(self) -> bool:

@@ -5,6 +5,7 @@ import pytest
 
 from proxy.core.diagnosis import Death, NeighbourRequest, OauthEvent, Others, diagnose
 from proxy.core.history import ClientIdentity
+from proxy.core.incident import Kind
 from proxy.core.token import FAR_FUTURE, Sibling, Unknown
 from tests.core.diagnosis.world import (
     AT,
@@ -48,6 +49,12 @@ def cut(length, *flags):
     assert evidence.incident is not None
     incident = msgspec.structs.replace(evidence.incident, credential_length=length)
     return msgspec.structs.replace(evidence, incident=incident)
+
+
+def observed(past, **changes):
+    evidence = refusal(Unknown(), "unknown", around(), past=past, history=past, **changes)
+    assert evidence.incident is not None
+    return msgspec.structs.replace(evidence, incident=msgspec.structs.replace(evidence.incident, kind=Kind.WOULD_REFUSE))
 
 
 STRANGER = NeighbourRequest("globex", AT - HOUR - 0.2, first_use=True)
@@ -214,11 +221,14 @@ NOT_DELETED = {
     "had expired before": gone(before=row(expires_in=3600)),
     "never seen": never_known(),
     "only a replica misses it": refusal(Unknown(), "unknown", via="replica"),
+    "let through without a row, by a proxy that observed": observed(history(AT, tenant="")),
+    "the same, whose address names a tenant": observed(history(AT - DAY), addressed_tenant="acme"),
     "deleted after it had been refused as revoked": refusal(REVOKED, notes=(reread(Unknown(), 60),)),
 }
 UNKNOWN = {
     "no row, no memory, nothing near": never_known(),
     "refused before as well": refusal(Unknown(), "unknown", around(), past=history(None, first_bad=AT - DAY)),
+    "let through, and the backend refused it too": observed(history(None, tenant="", last_bad=AT)),
     "of another length, and only digests to compare with": cut(64),
     "of the full length, and only digests to compare with": cut(43),
 }
@@ -229,6 +239,8 @@ NOT_UNKNOWN = {
     "there a second later": never_known(notes=(reread(ROW, 1),)),
     "as long as a token that lost its end, and only digests to compare with": cut(41),
     "all of one case, and only digests to compare with": cut(43, "one_case"),
+    "the backend serves it": observed(history(AT + 5, tenant="")),
+    "let through, and the backend's answer is not known yet": observed(None),
     "a refresh token that was issued here": never_known(refresh_token_of="ee"),
 }
 SHARED = {"two clients": shared(), "two clients, few calls": shared(count=3)}
