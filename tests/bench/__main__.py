@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from tests.bench import backend, machine, stage, table
+from tests.bench import backend, machine, stage, table, witness
 from tests.bench.contender import Contender
 from tests.bench.rounds import FULL, QUICK, Plan, Rounds, Turn
 from tests.bench.table import Results
@@ -62,14 +62,15 @@ def _taking_part(contenders: list[Contender], only: str) -> list[Contender]:
 
 
 def _report(turns: list[Turn], plan: Plan, cores: machine.Cores, seconds: float) -> None:
-    results, about = Results(turns), machine.describe(cores)
+    results, about = Results(turns), machine.describe(cores) | {"code": witness.code()}
     disturbed = max((turn.foreign for turn in turns), default=0.0)
     now = dt.datetime.now(dt.UTC)
     marks = table.marks(results)
     print(
         f"\n{now:%Y-%m-%d}, {about['cores']} cores of {about['processor']}, {about['memory_gib']} GiB, Linux {about['kernel']},"
     )
-    print(f"Python {about['python']}; {plan.rounds} rounds in {seconds / 60:.1f} minutes; fixed load {plan.rate:.0f} req/s.")
+    print(f"Python {about['python']}; scim-witness runs {about['code']}.")
+    print(f"{plan.rounds} rounds in {seconds / 60:.1f} minutes; fixed load {plan.rate:.0f} req/s.")
     if disturbed > 0.05:
         print(f"\n*** DISTURBED: other processes had up to {disturbed:.0%} of the proxy's core; these figures are noise. ***")
     print(f"\nMedians:\n\n{table.markdown(results, ranges=False)}")

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 from tests.bench import backend, machine, mix, paced
 from tests.bench.contender import Place, Running
 from tests.bench.rounds import CONNECTIONS, Meter
-from tests.bench.witness import Witness
+from tests.bench.witness import Witness, code
 from tests.bench.wrk import Load, Wrk
 from tests.servers import postgres
 
@@ -193,8 +193,8 @@ def main() -> int:
     found = _measure(cores, chosen, QUICK_LIMIT if arguments.quick else 10**9)
     path = pathlib.Path(__file__).parent / "results" / "growth.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"machine": machine.describe(cores), "curves": found}, indent=1) + "\n")
-    print(f"\nWritten to {path}")
+    path.write_text(json.dumps({"machine": machine.describe(cores) | {"code": code()}, "curves": found}, indent=1) + "\n")
+    print(f"\nscim-witness {code()}. Written to {path}")
     return 0
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import pathlib
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any, Final
@@ -23,6 +24,7 @@ from tests.bench.contender import Contender, Place, Running
 from tests.servers import process
 from tests.servers.postgres import PostgresServer
 
+COMMAND: Final = str(pathlib.Path(sys.executable).with_name("scim-witness"))
 NAME: Final = "scim-witness"
 REFUSALS: Final = "scim-witness, refusals alone, each recorded"
 
@@ -42,6 +44,12 @@ INSERT INTO oauth_access_tokens (resource_owner_id, application_id, token, expir
            CASE WHEN $5::boolean THEN (now() AT TIME ZONE 'utc') - interval '1 hour' END
     FROM generate_series(0, $1::bigint - 1) AS n
 """
+
+
+def code() -> str:
+    """How the program that is measured runs: `compiled`, `plain`, or something in between (proxy/compiled)."""
+    done = subprocess.run([COMMAND, "version", "--json"], capture_output=True, check=True, timeout=30)
+    return str(json.loads(done.stdout)["code"])
 
 
 async def fill(dsn: str, tokens: int, tenants: int) -> None:
@@ -97,7 +105,7 @@ class Witness:
         port, log = process.free_port(), place.folder / "exchanges.log"
         config = place.folder / "proxy.toml"
         config.write_text(self._toml(place, port, log, tables))
-        command = [str(pathlib.Path(sys.executable).with_name("scim-witness")), "run", "--config", str(config)]
+        command = [COMMAND, "run", "--config", str(config)]
         child = Child(command, place.cores.proxy, place.folder / "output.log")
         try:
             child.wait_for(port)
