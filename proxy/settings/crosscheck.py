@@ -33,6 +33,7 @@ def faults_between(settings: Settings) -> Iterator[Finding]:
     yield from _sources(settings)
     yield from _evidence(settings)
     yield from _oauth(settings)
+    yield from _fronts(settings)
 
 
 def warnings_about(settings: Settings) -> Iterator[Finding]:
@@ -113,12 +114,27 @@ def _times(settings: Settings) -> Iterator[Finding]:
 
 def _tls(settings: Settings) -> Iterator[Finding]:
     tls = settings.upstream.tls
-    for path, pair in ((("upstream", "tls"), tls), (("ops", "tls"), settings.ops.tls)):
+    pairs = ((("upstream", "tls"), tls), (("ops", "tls"), settings.ops.tls), (("listen", "tls"), settings.listen.tls))
+    for path, pair in pairs:
         if (pair.cert_file is None) != (pair.key_file is None):
             given, lacking = ("cert_file", "key_file") if pair.key_file is None else ("key_file", "cert_file")
             yield Finding(((*path, given),), f"is given without {lacking}", f"Set {lacking} too")
     if settings.upstream.url.startswith("http://") and tls != UpstreamTls():
         yield Finding((("upstream", "tls"),), "is given, but upstream.url is http", "Write https in upstream.url, or remove it")
+
+
+def _fronts(settings: Settings) -> Iterator[Finding]:
+    if settings.listen.trusted_proxies:
+        return
+    keys: list[Path] = []
+    if settings.listen.proxy_protocol:
+        keys.append(("listen", "proxy_protocol"))
+    if settings.forward_auth.front != "off":
+        keys.append(("forward_auth", "front"))
+    for key in keys:
+        yield Finding(
+            (key,), "is on, but nobody is trusted to tell who the client is", "Set listen.trusted_proxies to the front's address"
+        )
 
 
 def _sources(settings: Settings) -> Iterator[Finding]:

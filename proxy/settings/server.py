@@ -40,6 +40,13 @@ def _host(value: str) -> str:
     return value
 
 
+class ListenTls(Section):
+    """A certificate for clients. Without it the listener speaks plain HTTP, and TLS ends in front of it."""
+
+    cert_file: Path | None = Field(default=None, description="PEM file of the certificate chain. Needs key_file.")
+    key_file: Path | None = Field(default=None, description="PEM file of its key.")
+
+
 class Listen(Section):
     """The listener for clients (Okta, Entra, ...)."""
 
@@ -99,6 +106,12 @@ class Listen(Section):
         description="Ranges whose X-Forwarded-For (and PROXY header) is believed. None by default: anybody can write "
         "that field.",
     )
+    proxy_protocol: bool = Field(
+        default=False,
+        description="Every connection from trusted_proxies begins with a PROXY header (version 1 or 2), whose address is the "
+        "client; others have none. For fronts that pass bytes on.",
+    )
+    tls: ListenTls = Field(default=ListenTls())
 
 
 class UpstreamTls(Section):

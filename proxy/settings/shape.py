@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
 
 from proxy.settings.faults import Fault
+from proxy.settings.fronts import ForwardAuth, RateLimits
 from proxy.settings.oauth import Oauth
 from proxy.settings.section import Section
 from proxy.settings.server import Listen, Log, Metrics, Ops, Upstream
@@ -66,6 +67,8 @@ class Settings(Section):
         "0: on SIGHUP only.",
     )
     listen: Listen = Field(default=Listen())
+    limits: RateLimits = Field(default=RateLimits())
+    forward_auth: ForwardAuth = Field(default=ForwardAuth())
     upstream: Upstream
     source: Annotated[tuple[Source, ...], AfterValidator(_some)] = Field(
         description="`[source]`, or several `[[source]]`: the first one that knows a token speaks for it."

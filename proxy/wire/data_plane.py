@@ -8,16 +8,20 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from proxy.core.credential import Fingerprinter
+from proxy.core.forward_auth import Front
 from proxy.core.grammar import Limits
 from proxy.core.headers import Forwarding
 from proxy.core.inbound import Inbound
 from proxy.core.oauth import Paths
 from proxy.core.policy import Policy
 from proxy.edge.client_connection import Times
+from proxy.edge.client_ports import Road
 from proxy.edge.deadlines import Deadlines
 from proxy.edge.forward import Forwarder
+from proxy.edge.forward_auth import ForwardAuth
 from proxy.edge.handler import Handler, RoadOptions
 from proxy.edge.judge import Judge, Tokens
+from proxy.edge.limits import rate
 from proxy.edge.listener import ListenerOptions, Peers
 from proxy.edge.oauth import Ledger, OauthFront
 from proxy.edge.passage import Witness
@@ -49,6 +53,7 @@ class DataPlane:
         o = settings.oauth
         paths = Paths(o.token.encode(), o.authorize.encode(), o.revoke.encode(), o.introspect.encode())
         front = OauthFront(paths, instance, fingerprinter, forwarder, witness, ledger) if o.enabled else None
+        bound, asking = settings.limits, settings.forward_auth
         self.handler = Handler(
             _road_options(settings, instance, probe_target),
             policy,
@@ -60,15 +65,35 @@ class DataPlane:
             _tenant_of_route(settings),
             report,
             front,
+            rate(bound.requests_per_address, bound.requests_per_tenant),
+            rate(bound.refusals_per_address, bound.refusals_per_tenant),
         )
+        self.road: Road = self.handler
+        if asking.front != "off":
+            self.road = ForwardAuth(self.handler, asking.path.encode(), Front(asking.front), self.options.limits)
 
 
 def listener_options(settings: Settings) -> ListenerOptions:
-    """The bounds of client connections."""
+    """The bounds of client connections. Raises StartFault when a certificate file is no use."""
     listen = settings.listen
     limits = Limits(listen.head_limit, listen.target_limit, listen.header_count, frozenset(m.encode() for m in listen.methods))
     times = Times(listen.head_timeout, listen.idle_timeout, listen.body_read_timeout, listen.write_timeout)
-    return ListenerOptions(limits, times, listen.max_connections, listen.backlog)
+    return ListenerOptions(
+        limits, times, listen.max_connections, listen.backlog, _listener_tls(settings), listen.proxy_protocol
+    )
+
+
+def _listener_tls(settings: Settings) -> ssl.SSLContext | None:
+    files = settings.listen.tls
+    if files.cert_file is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(files.cert_file, files.key_file)
+    except OSError as error:
+        raise StartFault(f"listen.tls.cert_file {files.cert_file}: {error}") from None
+    return context
 
 
 def upstream_options(settings: Settings) -> UpstreamOptions:

@@ -5,9 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import ssl
 from typing import Final
 
 from proxy.core.credential import Fingerprinter
+
+_OURSELVES: Final = ssl.create_default_context()
+"""The listener's own certificate speaks of its public name, not of the address by which it is called here. What is sent is
+worth nothing to whoever might sit in between on this machine."""
+_OURSELVES.check_hostname = False
+_OURSELVES.verify_mode = ssl.CERT_NONE
 
 _LABEL: Final = b"scim-witness heartbeat probe"
 
@@ -17,10 +24,15 @@ def target_of(fingerprinter: Fingerprinter) -> bytes:
     return b"/.well-known/scim-witness/" + hashlib.sha256(fingerprinter.of(_LABEL).encode()).hexdigest().encode()
 
 
-async def probe(host: str, port: int, target: bytes) -> tuple[bool, str]:
-    """Make one request. Returns whether it was answered as it should be, and if not why. Raises OSError."""
+async def probe(host: str, port: int, target: bytes, *, header: bool = False, tls: bool = False) -> tuple[bool, str]:
+    """Make one request, after a PROXY header that names nobody and within TLS where the listener wants these. Returns whether
+    it was answered as it should be, and if not why. Raises OSError."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
+        if header:
+            writer.write(b"PROXY UNKNOWN\r\n")
+        if tls:
+            await writer.start_tls(_OURSELVES)
         writer.write(b"GET %b HTTP/1.1\r\nHost: scim-witness\r\nConnection: close\r\n\r\n" % target)
         line = await reader.readline()
     finally:

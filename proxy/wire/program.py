@@ -115,12 +115,12 @@ class Program:
             sinks.append(exchange_log.write)
         reachable, port = sockets.reachable(self.data_address)
         evidence = self._evidence = Evidence(
-            settings, directory, self.instance, store, self.present, sinks, lambda: probe(reachable, port, self._target)
+            settings, directory, self.instance, store, self.present, sinks, lambda: self._probe(reachable, port)
         )
         side = self.present.side = self._token_side(settings)
         plane = self.present.plane = self._data_plane(settings, side)
         listener = self.present.listener = Listener(
-            plane.options, plane.handler, self._deadlines, self._edge_tasks, plane.peers
+            plane.options, plane.road, self._deadlines, self._edge_tasks, plane.peers
         )
         lately = Lately(self.metrics)
         self.health = Health(self.ticker, ops.parts(self.present, evidence, self.reloads, lately))
@@ -175,6 +175,12 @@ class Program:
             self._target, ledger,
         )  # fmt: skip
 
+    async def _probe(self, host: str, port: int) -> tuple[bool, str]:
+        """Call ourselves as clients do, by what the settings in force ask of them."""
+        listen, peers = self.settings.listen, self.present.plane.peers
+        header = listen.proxy_protocol and peers.trusts(host)
+        return await probe(host, port, self._target, header=header, tls=listen.tls.cert_file is not None)
+
     def totals(self) -> Totals:
         """What happened so far, for the pages."""
         assert self._evidence is not None  # noqa: S101 - asked once it runs
@@ -217,7 +223,7 @@ class Program:
         self._next = None
         old_side, old_plane = self.present.side, self.present.plane
         self.present.side, self.present.plane = side, plane
-        self.present.listener.switch(plane.options, plane.handler, plane.peers)
+        self.present.listener.switch(plane.options, plane.road, plane.peers)
         self._evidence.silence.expect(expected_of(self.settings))
         if self._answers is not None:
             self._answers.use(self.present, self.settings)

@@ -15,7 +15,7 @@ LIVE: Final = frozenset(
         "base_path", "fresh", "oauth", "policy", "source", "tenant_route", "tenants", "upstream", "watch_every",
         "listen.body_read_timeout", "listen.drain_seconds", "listen.head_limit", "listen.head_timeout", "listen.header_count",
         "listen.idle_timeout", "listen.max_connections", "listen.methods", "listen.target_limit", "listen.trusted_proxies",
-        "listen.write_timeout", "ops.token", "ops.token_file",
+        "forward_auth", "limits", "listen.tls", "listen.write_timeout", "ops.token", "ops.token_file",
     }
 )  # fmt: skip
 """What a reload changes. Everything else is built once, and a file that changes it needs a restart."""
@@ -50,5 +50,7 @@ def require_live(before: Settings, after: Settings) -> None:
     fixed = [key for key in changed(before, after) if key not in LIVE]
     if bool(before.ops.token) != bool(after.ops.token):
         fixed.append("ops.token (given or not)")
+    if bool(before.listen.tls.cert_file) != bool(after.listen.tls.cert_file):
+        fixed.append("listen.tls (given or not)")
     if fixed:
         raise StartFault(f"{', '.join(fixed)} cannot change while the proxy runs: restart it, or undo the change.")

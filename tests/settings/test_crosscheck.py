@@ -38,6 +38,9 @@ def environ(changes: dict[str, str]) -> dict[str, str]:
         ("OPS__HOST", "without a token", {"OPS__HOST": "ops.example.com"}),
         ("UPSTREAM__TLS__CERT_FILE", "without key_file", {"UPSTREAM__URL": "https://b", "UPSTREAM__TLS__CERT_FILE": "c"}),
         ("OPS__TLS__KEY_FILE", "without cert_file", {"OPS__TLS__KEY_FILE": "k"}),
+        ("LISTEN__TLS__CERT_FILE", "without key_file", {"LISTEN__TLS__CERT_FILE": "c"}),
+        ("LISTEN__PROXY_PROTOCOL", "nobody is trusted", {"LISTEN__PROXY_PROTOCOL": "true"}),
+        ("FORWARD_AUTH__FRONT", "nobody is trusted", {"FORWARD_AUTH__FRONT": "envoy"}),
         ("UPSTREAM__TLS__CA_FILE", "upstream.url is http", {"UPSTREAM__TLS__CA_FILE": "ca"}),
         (
             "SOURCE__1__NAME",

@@ -191,6 +191,8 @@ def settings(folder, **changes):
         ({"workers": 2}, "workers"),
         ({"store.timeout": 2}, "store"),
         ({"ops.token": "x" * 20}, "ops.token (given or not)"),
+        ({"listen.tls.cert_file": "c", "listen.tls.key_file": "k"}, "listen.tls (given or not)"),
+        ({"listen.proxy_protocol": "true", "listen.trusted_proxies": "::1"}, "listen.proxy_protocol"),
     ],
     ids=str,
 )
@@ -201,7 +203,14 @@ def test_what_cannot_change_is_named(tmp_path, changes, named):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"policy.mode": "observe"}, {"listen.drain_seconds": 1}, {"upstream.url": "http://h:2"}, {}]
+    "changes",
+    [
+        {"policy.mode": "observe"},
+        {"listen.drain_seconds": 1},
+        {"upstream.url": "http://h:2"},
+        {"limits.requests_per_tenant": 1},
+        {},
+    ],
 )
 def test_what_can_change_is_taken(tmp_path, changes):
     require_live(settings(tmp_path), settings(tmp_path, **changes))

@@ -1,0 +1,63 @@
+"""The sections about what stands in front: how much of it is taken, and fronts that only ask."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field
+
+from proxy.settings.section import Section
+
+_PATH: Final = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_MOST: Final = 10_000_000
+"""A minute: more than any process serves."""
+
+
+def _path(value: str) -> str:
+    if not _PATH.fullmatch(value):
+        raise ValueError("must be a plain path without query, escapes and dots: write it like /_scim_witness/auth")
+    return value
+
+
+class RateLimits(Section):
+    """How often a client may ask, and be refused, per minute; as many may come at once. 0: no limit. Over a limit the answer
+    is 429 with Retry-After, never 401. Each process counts for itself; a reload begins anew."""
+
+    requests_per_address: int = Field(
+        default=0,
+        ge=0,
+        le=_MOST,
+        description="Requests of one client address (of one /64 in IPv6). Off: the addresses of an identity provider serve many "
+        "customers.",
+    )
+    requests_per_tenant: int = Field(
+        default=0, ge=0, le=_MOST, description="Requests of one tenant with a valid token. Off: a first import is a burst."
+    )
+    refusals_per_address: int = Field(
+        default=6_000,
+        ge=0,
+        le=_MOST,
+        description="401 and 403 of ours for one client address; valid tokens from there are not affected. 100 a second is far "
+        "above what a client does that was refused, and far below what guessing needs.",
+    )
+    refusals_per_tenant: int = Field(
+        default=12_000,
+        ge=0,
+        le=_MOST,
+        description="The same for one tenant, from whatever address; requests whose tenant is not known are not counted.",
+    )
+
+
+class ForwardAuth(Section):
+    """Fronts that carry requests to the backend themselves and only ask whether they may (docs/forward-auth.md)."""
+
+    front: Literal["off", "nginx", "traefik", "envoy"] = Field(
+        default="off",
+        description="Who asks: nginx by auth_request (X-Original-Method and -URI), Traefik by ForwardAuth (X-Forwarded-Method "
+        "and -Uri), Envoy by ext_authz over HTTP (the path, and then the target). Only from listen.trusted_proxies.",
+    )
+    path: Annotated[str, AfterValidator(_path)] = Field(
+        default="/_scim_witness/auth",
+        description="Where it asks, on the listener for clients. Requests to it are answered and never forwarded.",
+    )
