@@ -15,6 +15,7 @@ from proxy.cli.screen import Status
 from proxy.core.diagnosis import Code, diagnose
 from proxy.evidence.dossier import Silence, silence
 from proxy.evidence.reader import EvidenceReader
+from proxy.settings.tokens import Tenant
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -40,10 +41,7 @@ def absence(
     at = _instant("--reported", reported, moment) if reported is not None else None
     settings = settings_from(config)
     known = settings.tenants.get(tenant)
-    every = known.expected_every if known is not None else None
-    found = ask(
-        settings, functools.partial(_asked, tenant=tenant, first=first, last=last, reported_at=at, expected_every=every)
-    )
+    found = ask(settings, functools.partial(_asked, tenant=tenant, first=first, last=last, reported_at=at, known=known))
     cause = diagnose(found.evidence).cause
     if as_json:
         screen.as_json({**msgspec.to_builtins(found.answer), "cause": msgspec.to_builtins(cause)})
@@ -57,10 +55,11 @@ def absence(
 
 
 async def _asked(
-    reader: EvidenceReader, tenant: str, first: float, last: float, reported_at: float | None, expected_every: float | None
+    reader: EvidenceReader, tenant: str, first: float, last: float, reported_at: float | None, known: Tenant | None
 ) -> Silence:
+    every, client = (known.expected_every, known.client) if known is not None else (None, None)
     try:
-        return await silence(reader, tenant, first, last, reported_at, expected_every)
+        return await silence(reader, tenant, first, last, reported_at, every, client)
     except ValueError as error:
         _usage(str(error))
 

@@ -1,7 +1,8 @@
 """When a tenant's silence is out of the ordinary: by what the operator expects, its own past, and its kind of client. Pure.
 
 Times in epoch seconds, durations in seconds. The profiles are public knowledge (docs/silence.md) and only ever make the alarm
-more patient; what a tenant itself did in the past makes it more patient still.
+more patient; what a tenant itself did in the past makes it more patient still. The alarm (evidence/silence.py) and the
+diagnosis (core/diagnosis/silence.py) both go by `allowed`; what the past was, evidence/cadence.py tells.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ HOUR: Final = 3_600.0
 DAY: Final = 86_400.0
 
 FACTOR: Final = 2.0
-"""A pause is out of the ordinary when it is this much longer than the longest one before (as core/diagnosis/silence.py)."""
+"""A pause is out of the ordinary when it is this much longer than the longest one before."""
 SAMPLES: Final = 3
 """Pauses from which a cadence may be told. With fewer and without a setting nobody is called silent."""
 

@@ -102,9 +102,11 @@ async def silence(
     end: float,
     reported_at: float | None = None,
     expected_every: float | None = None,
+    client: str | None = None,
 ) -> Silence:
     """Gather what is known of a time in which nothing seems to have arrived. Times in epoch seconds; `expected_every` is the
-    tenant's cadence in seconds where the operator has set it. StoreError, because without the store nothing can be said."""
+    tenant's cadence in seconds and `client` its kind where the operator has set them. StoreError, because without the store
+    nothing can be said."""
     answer = await reader.absence(tenant, start, end)
     last = answer.last_before
     minutes = await reader.activity(tenant, start - DAYS * DAY, last.at + 60 if last is not None else start)
@@ -114,11 +116,12 @@ async def silence(
         last_status=(last.status or None) if last is not None else None,
         last_reason=last.reason if last is not None else "",
         last_incident=last.incident if last is not None else "",
-        last_user_agent=await _agent(reader, last),
+        last_user_agent=last.agent if last is not None else "",
         usual_gap=expected_every or usual.longest,
         samples=usual.pauses if expected_every is None else max(usual.pauses, len(minutes)),
         learned_over=usual.over,
         given=expected_every is not None,
+        client=client or "",
     )
     asked = Absence(start, end, answer.arrived.requests, answer.others.requests, reported_at, answer.unattributed.requests)
     cover = Coverage(answer.coverage.share, tuple((gap.start, gap.end) for gap in answer.coverage.gaps))
@@ -150,17 +153,6 @@ async def _oauth(reader: EvidenceReader, incident: Incident, unread: list[str]) 
         beside = await _try("oauth calls of the tenant", reader.oauth_of_tenant(tenant, start, end), [], unread)
         found = together(found, beside)
     return name, tuple(together(found, own))
-
-
-async def _agent(reader: EvidenceReader, last: answers.LastRequest | None) -> str:
-    """The user agent of the last request, where an incident keeps it."""
-    if last is None or not last.incident:
-        return ""
-    try:
-        incident = await reader.incident(last.incident)
-    except (StoreError, ValueError):
-        return ""
-    return incident.exchange.user_agent if incident is not None else ""
 
 
 # --- notes ----------------------------------------------------------------------------------------------------------

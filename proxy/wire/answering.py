@@ -1,4 +1,7 @@
-"""Answers the questions of API and pages, with the reader that the command line uses too."""
+"""Answers the questions of API and pages, with the reader that the command line uses too.
+
+What only a diagnosis needs is imported with the first one: a proxy that is not asked for one does not keep it in memory.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,9 @@ from typing import Final
 from proxy.admin.asking import Case, Listing, Minute, Risk, Silence, StoreAway
 from proxy.core.absence import LastRequest
 from proxy.core.audit import DAY, Rules
-from proxy.core.diagnosis import diagnose
 from proxy.core.history import TokenHistory
 from proxy.core.incident import Incident, Note
 from proxy.core.token import Known, Reading, TokenSource
-from proxy.evidence.dossier import dossier, silence
 from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import StoreError
 from proxy.settings import Settings
@@ -60,6 +61,9 @@ class Answers:
 
     async def case(self, incident: Incident) -> Case:
         """See Asking."""
+        from proxy.core.diagnosis import diagnose  # noqa: PLC0415 - memory, see above
+        from proxy.evidence.dossier import dossier  # noqa: PLC0415 - the same
+
         policy = self.settings.policy
         writes = incident.exchange.method not in ("GET", "HEAD", "OPTIONS")
         async with self._turn():
@@ -108,10 +112,13 @@ class Answers:
 
     async def silence(self, tenant: str, start: float, end: float) -> Silence:
         """See Asking."""
+        from proxy.core.diagnosis import diagnose  # noqa: PLC0415 - memory, see above
+        from proxy.evidence.dossier import silence  # noqa: PLC0415 - the same
+
         known = self.settings.tenants.get(tenant)
-        every = known.expected_every if known is not None else None
+        every, client = (known.expected_every, known.client) if known is not None else (None, None)
         async with self._turn():
-            found = await silence(self._reader, tenant, start, end, None, every)
+            found = await silence(self._reader, tenant, start, end, None, every, client)
         return Silence(found.answer, diagnose(found.evidence))
 
     @contextlib.asynccontextmanager

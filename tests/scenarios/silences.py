@@ -13,7 +13,7 @@ from proxy.evidence.connect import StoreOptions, connect
 from proxy.evidence.heartbeat import Beat, Heartbeat
 from proxy.evidence.redis_store import RedisStore
 from tests.scenarios.plays import nearly, plays
-from tests.scenarios.world import OKTA, World
+from tests.scenarios.world import ENTRA, OKTA, World
 
 HOUR, DAY = 3_600.0, 86_400.0
 NOW = time.time()
@@ -37,10 +37,10 @@ class Past:
                      reason=reason, user_agent=agent)
         )  # fmt: skip
 
-    async def write(self, requests: Iterable[tuple[float, str, int]]) -> None:
+    async def write(self, requests: Iterable[tuple[float, str, int]], agent: str = OKTA) -> None:
         """Requests as (time, tenant, status), in the order of time."""
         for at, tenant, status in sorted(requests):
-            self.sent(tenant, at, status)
+            self.sent(tenant, at, status, agent)
         await self.activity.flush()
 
     async def beats(self, start: float, end: float, every: float = 10.0) -> None:
@@ -103,6 +103,15 @@ async def entras_quiet_day(w: World) -> str:
     await past.write([*acme, *every(HOUR, NOW - 20 * DAY, NOW, "globex")])
     await past.beats(NOW - 30 * HOUR, NOW)
     return await _asked(w, NOW - 29 * HOUR, NOW - 60)
+
+
+@nearly("went_silent")
+async def entras_quiet_weekend_after_days_of_work_every_40_minutes(w: World) -> str:
+    past = Past(w)
+    acme = every(40 * 60, NOW - 20 * DAY, NOW - 2.5 * DAY, "acme")
+    await past.write([*acme, *every(HOUR, NOW - 20 * DAY, NOW, "globex")], ENTRA)
+    await past.beats(NOW - 2.5 * DAY, NOW)
+    return await _asked(w, NOW - 2.5 * DAY + HOUR, NOW - 60)
 
 
 @nearly("went_silent")

@@ -31,8 +31,8 @@ __all__ = [
 
 class Activity(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a tenant usually does. `usual_gap` is the longest ordinary pause between two requests in seconds, learned from
-    `samples` pauses over `learned_over` seconds of its past, or `given` by the operator; `last_*` describe its last request
-    before the end of the time asked about."""
+    `samples` pauses over `learned_over` seconds of its past, or `given` by the operator, who may name its kind of `client` too;
+    `last_*` describe its last request before the end of the time asked about."""
 
     last_at: float | None = None
     last_status: int | None = None
@@ -43,6 +43,7 @@ class Activity(msgspec.Struct, frozen=True, omit_defaults=True):
     samples: int = 0
     learned_over: float | None = None
     given: bool = False
+    client: str = ""
 
 
 class NeighbourIncident(msgspec.Struct, frozen=True, omit_defaults=True):

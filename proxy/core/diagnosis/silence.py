@@ -8,18 +8,16 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.evidence import Activity
 from proxy.core.diagnosis.oauth import exchange_lines
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.words import span, utc
+from proxy.core.silence import allowed, profile_of
 
 PROVEN: Final = 0.99
 """Share of the time for which the listener must be proven up: heartbeats come every few seconds, and restarts take seconds."""
-FACTOR: Final = 2.0
-"""A pause counts as silence when it is this much longer than the longest ordinary one."""
 LEARNED: Final = 7 * 86_400.0
 """Seconds of past without which no weekend has been seen."""
-SAMPLES: Final = 3
-"""Pauses from which a cadence may be told."""
 
 
 def _listening(scene: Scene) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
@@ -45,10 +43,10 @@ def examine_silent(scene: Scene) -> Found | None:
     activity, absence = scene.evidence.activity, scene.evidence.absence
     if scene.incident is not None or absence is None or absence.reported_at is not None or absence.requests:
         return None
-    if activity is None or activity.last_at is None or activity.usual_gap is None or activity.samples < SAMPLES:
+    if activity is None or activity.last_at is None or activity.usual_gap is None:
         return None
-    pause = absence.end - activity.last_at
-    if pause <= FACTOR * activity.usual_gap:
+    pause, ordinary = absence.end - activity.last_at, _ordinary(activity)
+    if ordinary is None or pause <= ordinary:
         return None
     sure, lines, missing = _listening(scene)
     short = not activity.given and activity.learned_over is not None and activity.learned_over < LEARNED
@@ -69,6 +67,17 @@ def examine_silent(scene: Scene) -> Found | None:
         },
         times={"last_at": activity.last_at},
         findings=("exchange_refused",) if exchange_lines(scene) else (),
+    )
+
+
+def _ordinary(activity: Activity) -> float | None:
+    """The pause up to which nothing is wrong, by the same rule as the alarm (core/silence.py)."""
+    return allowed(
+        profile_of(activity.client or None, activity.last_user_agent),
+        activity.usual_gap,
+        activity.samples,
+        refused=activity.last_status in (401, 403),
+        expected_every=activity.usual_gap if activity.given else None,
     )
 
 
@@ -96,8 +105,8 @@ def examine_never_arrived(scene: Scene) -> Found | None:
 SILENT: Final = Rule(
     Code.WENT_SILENT,
     "The client has stopped sending, against its own habit.",
-    "The pause is more than twice the longest ordinary one of this tenant (a quiet day of Entra is ordinary), the listener is "
-    "proven up, and others' requests arrived.",
+    "The pause is longer than the tenant's past, its kind of client and the last answer allow (docs/silence.md: a quiet day of "
+    "Entra is ordinary, two hours after a refusal are not), the listener is proven up, and others' requests arrived.",
     "0 requests for {pause} (usually at most {usual}), the last at {last}. {hint}.",
     "Since {last} we have received no provisioning request from {client}. Please check whether provisioning is paused or has "
     "failed tasks. {steps}",

@@ -93,9 +93,9 @@ LOOKS = BackendAnswer(403, "10.0.0.5:8080")
 SCOPE_SAID = BackendAnswer(403, "10.0.0.5:8080", ('Bearer error="insufficient_scope", scope="scim"',))
 
 
-def silence(pause=9 * DAY, gap=26 * HOUR, samples=50, proven=1.0, others=900, status=401, **absence):
+def silence(pause=9 * DAY, gap=26 * HOUR, samples=50, proven=1.0, others=900, status=401, agent="Okta", **absence):
     asked = Absence(**{"start": AT - pause, "end": AT, "requests": 0, "others": others} | absence)
-    activity = Activity(AT - pause, status, "revoked", "I0", "Okta SCIM Client 1.0.0", gap, samples)
+    activity = Activity(AT - pause, status, "revoked", "I0", agent, gap, samples)
     return Evidence(activity=activity, absence=asked, coverage=Coverage(proven))
 
 
@@ -329,9 +329,14 @@ TABLE = {
         },
     ),
     "went_silent": (
-        {"since a 401": silence(), "since a 200": silence(status=200)},
         {
-            "Entra's quiet day": silence(pause=30 * HOUR),
+            "since a 401": silence(),
+            "since a 200": silence(status=200),
+            "three hours after a refusal by Okta, which does not try again": silence(pause=3 * HOUR, gap=HOUR),
+        },
+        {
+            "Entra's quiet day": silence(pause=30 * HOUR, gap=40 * 60, status=200, agent="azure-scim"),
+            "three hours after a good answer": silence(pause=3 * HOUR, gap=HOUR, status=200),
             "cadence not known": silence(samples=1),
             "heartbeats with gaps": silence(proven=0.7),
             "everybody silent": silence(others=0),
