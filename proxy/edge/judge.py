@@ -2,6 +2,8 @@
 
 A token in use is judged from memory. A refusal never rests on memory: the source's primary is asked once more first, and
 if that changes the picture the new picture counts (facts: replica lag, a row just inserted, a cache just stale).
+Where the source's clock and ours are far apart, one of them is wrong and nobody here can say which: what holds by both is said,
+and what holds by one of them alone is 503, neither a false 401 nor a revoked token let through.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from proxy.core.credential import Bearer, Credential, Secret
 from proxy.core.policy import Policy
 from proxy.core.scim import Operation
 from proxy.core.token import Known, Reading
-from proxy.core.verdict import Allow, Deny, Verdict, decide
+from proxy.core.verdict import Allow, Deny, Reason, Unable, Verdict, decide
 
 
 class Held(Protocol):
-    """A reading in memory, with the monotonic time it was made."""
+    """A reading in memory, with the monotonic time it was made. `dispute`: how many seconds the source's clock is ahead of
+    ours, 0 where they agree."""
 
     reading: Reading
+    dispute: float
 
     def age(self, mono: float) -> float:
         """Seconds since it was made."""
@@ -96,4 +100,10 @@ class Judge:
     def _judge(self, held: Held, operation: Operation, first: Reading | None) -> Judgement:
         mono = time.monotonic()
         age = held.age(mono)
-        return Judgement(decide(held.reading.state, held.now(mono), age, self._policy, operation), held, first, age)
+        now = held.now(mono)
+        verdict = decide(held.reading.state, now, age, self._policy, operation)
+        if held.dispute:
+            ours = decide(held.reading.state, now - held.dispute, age, self._policy, operation)
+            if type(ours) is not type(verdict):
+                verdict = Unable(Reason.SOURCE_UNAVAILABLE)
+        return Judgement(verdict, held, first, age)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from proxy.core.token import Known, Reading, TokenState
+
+CLOCKS_AGREE: Final = 5.0
+"""Seconds by which the source's clock and ours may differ and count as one: NTP keeps milliseconds, an answer may take one."""
 
 
 class Held:
@@ -10,10 +15,11 @@ class Held:
 
     `mono` is the monotonic time at which it was asked for: the state is at least as young. `previous` is the last row before
     the token became unknown. `confirmed`: the primary said so, in a second look or a re-read. `used` is set by whoever gets
-    it and collected by the refresh round into `last_used` (monotonic seconds).
+    it and collected by the refresh round into `last_used` (monotonic seconds). `dispute`: the seconds by which the source's
+    clock was ahead of ours, 0 where they agree.
     """
 
-    __slots__ = ("_clock", "confirmed", "last_used", "mono", "previous", "reading", "state", "used")
+    __slots__ = ("_clock", "confirmed", "dispute", "last_used", "mono", "previous", "reading", "state", "used")
 
     def __init__(self, reading: Reading, mono: float, answered: float, previous: Known | None, *, confirmed: bool) -> None:
         self.reading = reading
@@ -23,6 +29,8 @@ class Held:
         self.confirmed = confirmed
         self.used = True
         self.last_used = answered
+        offset = reading.clock_offset or 0.0
+        self.dispute = offset if abs(offset) > CLOCKS_AGREE else 0.0
         # The source's clock was read before the answer arrived: so it is never taken to be ahead of what it is.
         self._clock = (reading.read_at if reading.source_time is None else reading.source_time) - answered
 

@@ -44,7 +44,7 @@ class Cell(msgspec.Struct, frozen=True):
     cuts: bool = False
     hangs: bool = False
     patience: float = PATIENCE
-    faked_clock: bool = False
+    faked_clock: str = ""
 
 
 CELLS: Final[list[Cell]] = []
@@ -59,7 +59,7 @@ def cell(
     cuts: bool = False,
     hangs: bool = False,
     patience: float = PATIENCE,
-    faked_clock: bool = False,
+    faked_clock: str = "",
 ) -> Callable[[Callable[[Rig, Load], AsyncIterator[None]]], None]:
     """Put a fault into the table."""
 
@@ -218,12 +218,22 @@ async def _worker_out_of_descriptors(rig: Rig, load: Load) -> AsyncIterator[None
 
 
 def _clock(fault: str, shift: str) -> None:
-    @cell("clock", fault, faked_clock=True)
-    async def _jumped(rig: Rig, load: Load) -> AsyncIterator[None]:
+    async def jump(rig: Rig, offset: float) -> AsyncIterator[None]:
         rig.clock.write_text(shift)
-        await rig.until_offset(-float(shift))
+        await rig.until_offset(offset)
         yield
         rig.clock.write_text("+0")
+        await rig.until_offset(0)
+
+    @cell("clock", fault, faked_clock="proxy")
+    async def _ours(rig: Rig, load: Load) -> AsyncIterator[None]:
+        async for _ in jump(rig, -float(shift)):
+            yield
+
+    @cell("source primary", fault, faked_clock="primary")
+    async def _the_source_s(rig: Rig, load: Load) -> AsyncIterator[None]:
+        async for _ in jump(rig, float(shift)):
+            yield
 
 
 _clock("jump of an hour", "+3600")

@@ -13,9 +13,7 @@ FAULTS: Final = (
 NONSENSE: Final[dict[tuple[str, str], str]] = {
     ("source primary", "full disk"): "it is only read; a server that stops for it is `killed`",
     ("source primary", "read-only disk"): "it is only read",
-    ("source primary", "jump of an hour"): "tests/faults/test_clocks.py",
-    ("source primary", "jump back an hour"): "tests/faults/test_clocks.py",
-    ("source replica", "full disk"): "it is only read; its lag is in test_failover.py",
+    ("source replica", "full disk"): "it is only read; its lag is in tests/sources/test_failover.py",
     ("source replica", "read-only disk"): "it is always read-only",
     ("source replica", "jump of an hour"): "nothing rests on its clock: refusals rest on the primary",
     ("source replica", "jump back an hour"): "nothing rests on its clock",

@@ -77,7 +77,8 @@ class Relay:
             asyncio.create_task(self._pump(up_reader, writer, writer, answers=True)),
         ]
         try:
-            await asyncio.wait(pumps, return_when=asyncio.ALL_COMPLETED)
+            with contextlib.suppress(asyncio.CancelledError):  # at the end of the loop; asyncio would print it
+                await asyncio.wait(pumps, return_when=asyncio.ALL_COMPLETED)
         finally:
             for pump in pumps:
                 pump.cancel()

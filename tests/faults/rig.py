@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import itertools
 import os
 import pathlib
@@ -90,9 +91,10 @@ class Rig:
         self.to_proxy: Relay
         self.disks: dict[str, pathlib.Path] = {}
         self.environ: dict[str, str] = {}
-        self.clock = backend.directory / "clock"
+        self.clock = primary.directory / "clock"  # where the server's user may read it
         self.never_seen = (f"never-seen-{number}" for number in itertools.count(1))
         self._names = itertools.count(1)
+        self._command = [*primary._process.command]
 
     def new_load(self, patience: float) -> Load:
         """A load with tokens that every earlier one left as they were."""
@@ -110,22 +112,23 @@ class Rig:
         self.to_proxy.to = int(self.proxy.data.rpartition(":")[2])
 
     @contextlib.asynccontextmanager
-    async def faked_clock(self) -> AsyncIterator[None]:
-        """The proxy runs under libfaketime, by the clock that stands in `self.clock`."""
+    async def faked_clock(self, part: str) -> AsyncIterator[None]:
+        """The proxy or the primary runs under libfaketime, by the clock that stands in `self.clock`."""
         if not FAKETIME.exists():
             missing("Debian's faketime is not installed")
         self.clock.write_text("+0")
         faked = {
             "LD_PRELOAD": str(FAKETIME),
             "FAKETIME_TIMESTAMP_FILE": str(self.clock),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
-        await self._restart_proxy(faked)
+        restart = self._restart_proxy if part == "proxy" else self._restart_primary
+        await restart(faked)
         try:
             yield
         finally:
-            await self._restart_proxy({})
+            await restart({})
 
     async def until_offset(self, seconds: float) -> None:
         """Wait until the proxy itself finds that the source's clock is ahead of its own by so much: the jump has happened."""
@@ -138,6 +141,15 @@ class Rig:
         _, _, text = await get(f"{self.proxy.ops}/metrics")
         lines = [line for line in text.decode().splitlines() if line.startswith("scim_witness_clock_offset_seconds{")]
         return float(lines[0].rpartition(" ")[2]) if lines else 0.0
+
+    async def _restart_primary(self, environ: dict[str, str]) -> None:
+        await asyncio.to_thread(self.primary.stop)
+        # by env(1), when the user is the server's: what libfaketime makes as root nobody else may open
+        of_server = self.primary._process
+        of_server.command = [*self._command]
+        if environ:
+            of_server.command = ["/usr/bin/env", *(f"{name}={value}" for name, value in environ.items()), *self._command]
+        await asyncio.to_thread(self.primary.start)
 
     async def _restart_proxy(self, environ: dict[str, str]) -> None:
         await asyncio.to_thread(self.proxy.stop)
@@ -156,17 +168,15 @@ class Rig:
         """A token that is good from now on and lives for half an hour: no clock that jumps by an hour may end it."""
         token = f"new-{next(self._names)}-{secrets.token_hex(6)}"
         await self.sql(
-            "INSERT INTO oauth_access_tokens (token, application_id, created_at, expires_in) "
-            "VALUES ($1, 1, clock_timestamp() AT TIME ZONE 'utc', 1800)",
+            "INSERT INTO oauth_access_tokens (token, application_id, created_at, expires_in) VALUES ($1, 1, $2, 1800)",
             token,
+            _now(),
         )
         return token
 
     async def revoke(self, load: Load, token: str) -> None:
         """Revoke as Doorkeeper does."""
-        await self.sql(
-            "UPDATE oauth_access_tokens SET revoked_at = clock_timestamp() AT TIME ZONE 'utc' WHERE token = $1", token
-        )
+        await self.sql("UPDATE oauth_access_tokens SET revoked_at = $2 WHERE token = $1", token, _now())
         load.revoke(token)
 
     async def stored(self) -> dict[str, int]:
@@ -196,6 +206,11 @@ class Rig:
             if not missing or time.monotonic() > deadline:
                 return missing, sum(found.get(one, 0) > 1 for one in wanted)
             await asyncio.sleep(0.1)
+
+
+def _now() -> dt.datetime:
+    """As Doorkeeper writes it: by the application's clock, in UTC."""
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None)
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def test_every_part_and_every_fault_has_a_cell_or_a_reason():
 @pytest.mark.parametrize("cell", CELLS, ids=[f"{cell.part}-{cell.fault}".replace(" ", "_") for cell in CELLS])
 @pytest.mark.asyncio(loop_scope="session")
 async def test_cell(cell: Cell, rig: Rig, table: Table):
-    async with rig.faked_clock() if cell.faked_clock else contextlib.nullcontext():
+    async with rig.faked_clock(cell.faked_clock) if cell.faked_clock else contextlib.nullcontext():
         await failed_and_mended(cell, rig, table)
 
 
