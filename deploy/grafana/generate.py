@@ -7,6 +7,7 @@ Grafana 11.6, by the pinned grafana-foundation-sdk of tests/deploy/tools.txt.
 
 from __future__ import annotations
 
+import json
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -402,22 +403,39 @@ def board(uid: str) -> str:
     if uid == "tenant":
         query = f"label_values(scim_witness_tenant_last_request_timestamp_seconds{{{JOB}}}, tenant)"
         build.with_variable(_choice("tenant", "Tenant", query))
-    # when an alert of ours fires it is drawn through all panels
-    build.annotation(
-        dashboard.AnnotationQuery()
-        .name("Alerts")
-        .datasource(SOURCE)
-        .enable(True)  # noqa: FBT003
-        .icon_color("red")
-        .expr('ALERTS{alertstate="firing", severity=~"page|ticket"}')
-    )
+    notes = annotations(TENANT if uid == "tenant" else JOB)
+    for name, note in notes.items():
+        query = dashboard.AnnotationQuery().name(name).datasource(SOURCE).enable(True)  # noqa: FBT003
+        build.annotation(query.icon_color(note.colour).expr(note.expression))
     x = y = row = 0
     for number, spec in enumerate(panels, 1):
         if x + spec.width > COLUMNS:
             x, y, row = 0, y + row, 0
         build.with_panel(panel(spec, number, x, y))
         x, row = x + spec.width, max(row, spec.height)
-    return JSONEncoder(sort_keys=True, indent=2).encode(build.build()) + "\n"
+    whole = json.loads(JSONEncoder().encode(build.build()))
+    for query in whole["annotations"]["list"]:  # the kit's model of an annotation has no place for these
+        query |= {"step": "60s", "tagKeys": "alertname,tenant,reason", "titleFormat": notes[query["name"]].title}
+    return json.dumps(whole, sort_keys=True, indent=2) + "\n"
+
+
+class Note(NamedTuple):
+    """What is drawn through all panels: colour, title, and when."""
+
+    colour: str
+    title: str
+    expression: str
+
+
+def annotations(labels: str) -> dict[str, Note]:
+    """When an alert of ours fires, and each minute in which incidents were recorded: by tenant and reason, never by token."""
+    refused = newborn(denials(labels), "1m")
+    by_backend = newborn(f"scim_witness_upstream_unauthorized_total{{{labels}}}", "1m")
+    return {
+        "Alerts": Note("red", "{{alertname}}", 'ALERTS{alertstate="firing", severity=~"page|ticket"}'),
+        "Incidents": Note("orange", "{{tenant}} refused: {{reason}}", f"sum by (tenant, reason) ({refused}) > 0"),
+        "Backend refused": Note("purple", "{{tenant}} refused by the backend", f"sum by (tenant) ({by_backend}) > 0"),
+    }
 
 
 def _choice(name: str, label: str, query: str) -> Any:

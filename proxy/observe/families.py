@@ -144,7 +144,7 @@ TOKEN_EXPIRY: Final = Family(
     "token_expiry_timestamp_seconds",
     Type.GAUGE,
     ("tenant",),
-    "When the first of a tenant's tokens in use will expire.",
+    "When the first of a tenant's tokens in use that no program renews will expire.",
 )
 OAUTH_CALLS: Final = Family(
     "oauth_calls_total",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 from urllib.parse import urlsplit
 
 from proxy.admin.desk import MakeRoutes
@@ -26,6 +27,9 @@ from proxy.wire.present import Present
 from proxy.wire.reloads import Reloads
 from proxy.wire.state import StartFault
 from proxy.wire.witnessing import Evidence
+
+PASTED_LIFE: Final = 30 * 86_400
+"""Seconds. Who lives shorter is renewed by a program: nobody pastes a token each month."""
 
 
 def metrics_of(settings: Settings) -> Metrics:
@@ -72,10 +76,11 @@ def watch(metrics: Metrics, present: Present, evidence: Evidence, ticker: Ticker
 
 
 def first_expiries(rows: Iterable[Known]) -> dict[str, float]:
-    """When the first of each tenant's tokens will expire (epoch seconds); a revoked one expires no more."""
+    """When the first of each tenant's tokens that no program renews will expire (epoch seconds). A revoked one does not."""
     found: dict[str, float] = {}
     for row in rows:
-        if row.expires_at is not None and row.revoked_at is None:
+        renewed = row.refreshable or (row.expires_in or 0) < PASTED_LIFE
+        if row.expires_at is not None and row.revoked_at is None and not renewed:
             found[row.tenant] = min(row.expires_at, found.get(row.tenant, row.expires_at))
     return found
 

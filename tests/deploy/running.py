@@ -111,7 +111,8 @@ def _has_rates(process: subprocess.Popen[bytes], server: Prometheus, log: pathli
     try:
         # the last rule of the last recording group has a value, so all before it had their turn; the demo's customer sends
         # every 5 seconds, so that a rate needs some scrapes
-        rules = server.api("rules")["groups"]
+        with urllib.request.urlopen(f"{server.url}/-/ready", timeout=10):  # noqa: S310 - our own; 503, an OSError, until it is
+            rules = server.api("rules")["groups"]
         evaluated = all(rule["health"] != "unknown" for group in rules for rule in group["rules"])
         return evaluated and bool(server.query("scim_witness:overhead_seconds:p95_5m > -1"))
     except OSError:

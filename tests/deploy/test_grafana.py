@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -37,6 +38,17 @@ EACH: Final = [
     for name, board in BOARDS.items()
     for i, (title, text) in enumerate(expressions(board))
 ]
+
+
+def notes(board: dict[str, Any]) -> dict[str, str]:
+    """The annotations' expressions by name, with the variables filled in."""
+    found = {}
+    for query in board["annotations"]["list"]:
+        text = query["expr"]
+        for variable, value in FILLED.items():
+            text = text.replace(variable, value)
+        found[query["name"]] = text
+    return found
 
 
 def test_there_are_three() -> None:
@@ -85,8 +97,20 @@ def test_each_expression_is_promql(expression: str) -> None:
 
 
 @pytest.mark.parametrize("name", BOARDS)
+def test_incidents_are_drawn_through_every_panel(name: str) -> None:
+    assert {"Alerts", "Incidents", "Backend refused"} == set(notes(BOARDS[name]))
+    for expression in notes(BOARDS[name]).values():
+        assert "$" not in expression
+        promql_parser.parse(expression)
+    for query in BOARDS[name]["annotations"]["list"]:
+        assert "${datasource}" == query["datasource"]["uid"]
+        assert set(re.findall(r"{{(\w+)}}", query["titleFormat"])) <= set(query["tagKeys"].split(","))
+        assert (True, "60s") == (query["enable"], query["step"])
+
+
+@pytest.mark.parametrize("name", BOARDS)
 def test_variables_that_are_used_are_there(name: str) -> None:
-    text = json.dumps(BOARDS[name]["panels"])
+    text = json.dumps([BOARDS[name]["panels"], BOARDS[name]["annotations"]])
     used = set(re.findall(r"\$\{?(\w+)", text)) - {"__rate_interval"}
     assert used == {variable["name"] for variable in BOARDS[name]["templating"]["list"]}
 
@@ -104,3 +128,20 @@ def test_provisioning_names_the_folder_that_compose_mounts() -> None:
 @pytest.mark.parametrize("expression", EACH)
 def test_each_expression_has_data_from_the_running_demo(expression: str, scraping: Prometheus) -> None:
     until(lambda: scraping.query(expression), f"data for {expression}", 40)
+
+
+@pytest.mark.prometheus
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("name", BOARDS)
+def test_the_demos_incidents_are_annotations(name: str, scraping: Prometheus) -> None:
+    """As Grafana asks: over the time shown, a step apart. Its five customers were refused while Prometheus looked on."""
+    expression = notes(BOARDS[name])["Incidents"]
+
+    def drawn() -> set[tuple[str, str]]:
+        now = time.time()
+        series = scraping.api("query_range", query=expression, start=str(now - 600), end=str(now), step="1")["result"]
+        return {(one["metric"]["tenant"], one["metric"]["reason"]) for one in series}
+
+    expected = {("globex", "expired")} | ({("acme", "revoked"), ("hooli", "unknown")} if name != "tenant" else set())
+    until(lambda: expected <= drawn(), f"annotations for {expected}", 40)
+    assert name != "tenant" or {tenant for tenant, _ in drawn()} == {"globex"}
