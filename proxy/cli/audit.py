@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,11 +16,11 @@ from proxy.cli import audit_gauges, screen, times
 from proxy.cli.configuration import ConfigOption, JsonOption, settings_from
 from proxy.cli.reading import now, store_trouble
 from proxy.cli.screen import Status
-from proxy.core.audit import DAY, MEANINGS, Code, Finding, Rules, Tally
+from proxy.core.audit import DAY, KEPT, MEANINGS, Code, Finding, Rules, Tally
 from proxy.core.history import TokenHistory
 from proxy.evidence.redis_store import StoreError
 from proxy.settings import Settings
-from proxy.wire.auditing import AuditError, audit, uses_of
+from proxy.wire.auditing import AuditError, audit, unaudited, uses_of
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -54,9 +55,9 @@ def audit_tokens(
     if metrics_file is not None:
         _write(metrics_file, audit_gauges.text(tally, now()))
     if as_json:
-        screen.as_json(as_value(tally, moment, blind))
+        screen.as_json(as_value(tally, moment, blind, unaudited(settings)))
     else:
-        _tell(tally, blind)
+        _tell(tally, blind, unaudited(settings))
     if tally.total:
         raise typer.Exit(int(Status.FAILED))
 
@@ -79,8 +80,10 @@ async def _run(settings: Settings, uses: list[TokenHistory], tally: Tally, momen
             bar.update(tasks[step.source], completed=step.rows, total=total)
 
 
-def as_value(tally: Tally, moment: float, blind: str = "") -> dict[str, Any]:
-    """What --json writes. `counts` is whole; `findings` holds the first to fail of each code."""
+def as_value(tally: Tally, moment: float, blind: str = "", without: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What --json writes. `counts` is whole; `findings` holds the first to fail of each code, `setups` the tenants that will
+    stop first."""
+    setups = tally.setups
     return {
         "at": moment,
         "rows": tally.rows,
@@ -88,10 +91,16 @@ def as_value(tally: Tally, moment: float, blind: str = "") -> dict[str, Any]:
         "counts": {str(code): count for code, count in tally.counts.items()},
         "findings": tally.findings(),
         "not_known": blind,
+        "not_audited": without or {},
+        "setups": {
+            "tokens": {str(setup): count for setup, count in sorted(setups.tokens.items())},
+            "tenants": setups.told()[:KEPT],
+            "tokens_of_other_tenants": setups.left_out,
+        },
     }
 
 
-def _tell(tally: Tally, blind: str) -> None:
+def _tell(tally: Tally, blind: str, without: Mapping[str, str]) -> None:
     found = tally.findings()
     for code in Code:
         of_code = [finding for finding in found if finding.code is code]
@@ -103,10 +112,27 @@ def _tell(tally: Tally, blind: str) -> None:
         if tally.counts[code] > SHOWN:
             screen.line(f"  ... and {tally.counts[code] - SHOWN} more: --json")
         screen.line()
+    _tell_setups(tally)
+    for source, why in without.items():
+        screen.say(f"Not audited: source {source}: {why}.", "yellow")
     if blind:
         screen.say(f"Not known: {blind}.", "yellow")
     summary = f"{tally.rows} rows read, {tally.alive} alive, {tally.total} findings."
     screen.line(summary, "" if tally.total else "green")
+
+
+def _tell_setups(tally: Tally) -> None:
+    """The tenants that will stop first, then others, up to a screenful."""
+    found = tally.setups.told()
+    if not found:
+        return
+    counts = ", ".join(f"{count} {setup}" for setup, count in sorted(tally.setups.tokens.items()))
+    screen.line(f"set-ups ({counts})", "bold")
+    rows = ((f"  {one.tenant}", one.setup, times.short(one.stops_at), " ".join(one.evidence)) for one in found[:SHOWN])
+    screen.table(("  TENANT", "SET-UP", "STOPS (UTC)", "WHAT SHOWS IT"), rows, ("cyan",))
+    if len(found) > SHOWN:
+        screen.line(f"  ... and {len(found) - SHOWN} more: --json")
+    screen.line()
 
 
 def _cells(finding: Finding) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ import msgspec
 from proxy.core.diagnosis.clients import by_hand
 from proxy.core.diagnosis.words import utc
 from proxy.core.history import TokenHistory
+from proxy.core.setups import Setups
 from proxy.core.token import Known, OwnerState
 
 DAY: Final = 86_400.0
@@ -225,6 +226,7 @@ class Tally:
         self.counts: dict[Code, int] = dict.fromkeys(Code, 0)
         self.rows = 0
         self.alive = 0
+        self.setups = Setups()
 
     def add(self, finding: Finding) -> None:
         """Count it, and keep it if it is among the first to fail."""
@@ -240,6 +242,7 @@ class Tally:
     def saw(self, row: Row, use: TokenHistory | None, now: float, rules: Rules) -> None:
         """Examine a living row and count what is found."""
         self.alive += 1
+        self.setups.saw(row.token, use, granted=row.granted)
         for finding in examine(row, use, now, rules):
             self.add(finding)
 

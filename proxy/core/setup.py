@@ -36,11 +36,11 @@ class SetupFinding(msgspec.Struct, frozen=True):
 
 
 def setup_of(
-    row: Known | None, events: Iterable[OauthEvent], fingerprint: str = "", *, grant_exists: bool | None = None
+    row: Known | None, events: Iterable[OauthEvent] | None, fingerprint: str = "", *, grant_exists: bool | None = None
 ) -> SetupFinding:
     """Tell the set-up of one token from its row and the calls that are known; without a fingerprint of the tenant whose calls
-    these are, by the token issued last."""
-    calls = sorted(events, key=lambda e: (e.at, repr(e)))
+    these are, by the token issued last. `events` None: of calls nothing is known, so that nothing is said of them."""
+    calls = sorted(events or (), key=lambda e: (e.at, repr(e)))
     name = fingerprint or next((e.created for e in reversed(calls) if e.created), "")
     mine = [e for e in calls if name and name in (e.created, e.presented)] or ([] if fingerprint else calls)
     born = next((e for e in mine if e.created and e.created == name), None)
@@ -51,9 +51,8 @@ def setup_of(
         return SetupFinding(Setup.MACHINE, (f"Issued {utc(born.at)} by client_credentials.",))
     if row is not None and row.refreshable is False and not mine:
         life = "never expires" if row.expires_at is None else f"lives {span(row.expires_in)}"
-        return SetupFinding(
-            Setup.STATIC, (f"Its row has no refresh token and {life}; no OAuth call for it passed through here.",)
-        )
+        none = "" if events is None else "; no OAuth call for it passed through here"
+        return SetupFinding(Setup.STATIC, (f"Its row has no refresh token and {life}{none}.",))
     return SetupFinding(Setup.UNKNOWN)
 
 

@@ -139,7 +139,7 @@ class TableAudit:
 
     def _converted(self, records: Sequence[Any], now: float) -> Batch:
         nulls = sum(1 for record in records if record[-1])
-        rows = [self._row(record) for record in records if _may_live(record, now)]
+        rows = [self._row(record) for record in records if may_live(record[2], record[3], record[4], now)]
         return Batch(len(records), rows, nulls)
 
     def _row(self, record: Sequence[Any]) -> AuditRow:
@@ -148,9 +148,8 @@ class TableAudit:
         return AuditRow(self.name, known, None if newest is None else instant(newest), record[-2])
 
 
-def _may_live(record: Sequence[Any], now: float) -> bool:
-    """Whether it is worth building a value for: most rows of an old table are dead."""
-    created, expires_in, revoked = record[2], record[3], record[4]
+def may_live(created: float | None, expires_in: int | None, revoked: float | None, now: float) -> bool:
+    """Whether it is worth building a value for: most rows of an old table are dead. Times in epoch seconds."""
     if revoked is not None and revoked <= now:
         return False
     return expires_in is None or created is None or not math.isfinite(created) or created + expires_in >= now

@@ -161,11 +161,12 @@ class Mysql:
     def _answer(self, records: Sequence[Any]) -> Answer:
         read_at = self._wall()
         # a row's key is never NULL: the one record without it carries only the clock
-        rows = [_row(record) for record in records if record[1] is not None]
-        return Answer(rows, _seconds(records[0][0]) or 0.0, read_at, {row.token: row for row in rows})
+        rows = [row_of(record) for record in records if record[1] is not None]
+        return Answer(rows, seconds(records[0][0]) or 0.0, read_at, {row.token: row for row in rows})
 
 
-def _row(record: Sequence[Any]) -> Row:
+def row_of(record: Sequence[Any]) -> Row:
+    """A record of `Statements._facts`, behind the clock."""
     _, key, token, created, expires, revoked, scopes, application, name, owner, found, active, tenant, refreshable, unused = (
         record
     )
@@ -173,9 +174,9 @@ def _row(record: Sequence[Any]) -> Row:
         asked=key,
         id=key,
         token=token,
-        created_at=_seconds(created),
+        created_at=seconds(created),
         expires_in=expires,
-        revoked_at=_seconds(revoked),
+        revoked_at=seconds(revoked),
         scopes=scopes,
         application=application,
         application_name=name,
@@ -192,7 +193,8 @@ def _absent(key: int | str) -> Row:
     return Row(key, None, "", None, None, None, None, None, None, None, None, None, None, None, None)
 
 
-def _seconds(micros: int | None) -> float | None:
+def seconds(micros: int | None) -> float | None:
+    """Epoch seconds of whole microseconds."""
     return None if micros is None else micros / 1e6
 
 
@@ -206,8 +208,8 @@ def _sibling(record: Iterable[Any]) -> Sibling:
     return Sibling(
         relation=relation,
         row=row,
-        created_at=_seconds(created_at) or 0.0,
-        revoked_at=_seconds(revoked_at),
+        created_at=seconds(created_at) or 0.0,
+        revoked_at=seconds(revoked_at),
         expires_in=expires_in,
         tenant=tenant or "",
         application=application,

@@ -137,32 +137,11 @@ class Lane:
     async def _connect(self) -> None:
         try:
             async with asyncio.timeout(self._target.connect_timeout):
-                self._connection = await self._open()
+                self._connection = await open_connection(self._target, "scim-witness")
         except Exception as error:  # noqa: BLE001 - see above
             self._failed = (time.monotonic(), connect_trouble(error))
         else:
             self._failed = None
-
-    async def _open(self) -> Any:
-        arguments = self._target.arguments()
-        connection = await aiomysql.connect(
-            **arguments, charset="utf8mb4", sql_mode="''", autocommit=True, program_name="scim-witness", cursorclass=_Quiet
-        )
-        try:
-            if arguments["ssl"] is not None:
-                _insist_on_tls(connection)
-            await _fetch(connection, self._session(connection.server_version))
-            await _fetch(connection, "SET SESSION TRANSACTION READ ONLY")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _session(self, version: str) -> str:
-        """The server ends a statement by itself too, after a connection was dropped."""
-        seconds = self._target.query_timeout
-        limit = f"max_statement_time = {seconds:g}" if "MariaDB" in version else f"max_execution_time = {int(seconds * 1000)}"
-        return f"SET SESSION time_zone = '+00:00', {limit}"
 
     def drop(self) -> None:
         """Close the connection at once, whatever it is doing."""
@@ -175,6 +154,29 @@ class Lane:
     def trying(self) -> bool:
         """Whether it waits for a connection."""
         return self._connecting is not None and not self._connecting.done()
+
+
+async def open_connection(target: Target, program: str) -> Any:
+    """Open a read-only session whose zone is UTC. Raises whatever aiomysql does; the caller knows the deadline."""
+    arguments = target.arguments()
+    connection = await aiomysql.connect(
+        **arguments, charset="utf8mb4", sql_mode="''", autocommit=True, program_name=program, cursorclass=_Quiet
+    )
+    try:
+        if arguments["ssl"] is not None:
+            _insist_on_tls(connection)
+        await _fetch(connection, _session(connection.server_version, target.query_timeout))
+        await _fetch(connection, "SET SESSION TRANSACTION READ ONLY")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _session(version: str, limit: float) -> str:
+    """The server ends a statement by itself too, after a connection was dropped; 0 is for ever."""
+    ends = f"max_statement_time = {limit:g}" if "MariaDB" in version else f"max_execution_time = {int(limit * 1000)}"
+    return f"SET SESSION time_zone = '+00:00', {ends}"
 
 
 def _insist_on_tls(connection: Any) -> None:
