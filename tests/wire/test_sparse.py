@@ -28,6 +28,7 @@ MEMORY: Final = {
     "opentelemetry.context": "2 MiB: redis-py takes it when it is there",
     "proxy.admin.api": "for the API, when it is asked for",
     "proxy.admin.pages": "for pages, when one is asked for",
+    "proxy.core.diagnosis.catalogue": "for a diagnosis, when one is asked for",
     "proxy.demo": "for the demo",
     "pygments": "Rich takes it",
     "pymysql": "aiomysql takes it",

@@ -6,7 +6,10 @@ Here: one small rule per cause, its words for operator and customer, its page in
 the present time (a diagnosis does not depend on when it is asked for), anything that could hold a token.
 """
 
-from proxy.core.diagnosis.catalogue import CATALOGUE, diagnose
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from proxy.core.diagnosis.cause import Cause, Code, Confidence, Diagnosis
 from proxy.core.diagnosis.evidence import (
     Absence,
@@ -21,6 +24,9 @@ from proxy.core.diagnosis.evidence import (
     OauthEvent,
     Others,
 )
+
+if TYPE_CHECKING:
+    from proxy.core.diagnosis.catalogue import CATALOGUE, diagnose
 
 __all__ = [
     "CATALOGUE",
@@ -41,3 +47,12 @@ __all__ = [
     "Others",
     "diagnose",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The rules are imported with the first diagnosis: a proxy that is not asked for one does not keep them in memory."""
+    if name not in ("CATALOGUE", "diagnose"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from proxy.core.diagnosis import catalogue  # noqa: PLC0415 - see above
+
+    return getattr(catalogue, name)
