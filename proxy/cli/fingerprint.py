@@ -59,6 +59,11 @@ def read_token() -> bytes:
 
 def fingerprint_of(settings: Settings, raw: bytes) -> str:
     """Return the fingerprint under the deployment's key. Ends the command when there is no key yet."""
+    return fingerprints_of(settings, raw)[0]
+
+
+def fingerprints_of(settings: Settings, raw: bytes) -> list[str]:
+    """Return the fingerprint under the deployment's key, and those under the keys from before."""
     key = settings.state_dir.resolve() / KEY_FILE
     if settings.fingerprint_key is None and not key.exists():
         screen.stop(
@@ -66,7 +71,8 @@ def fingerprint_of(settings: Settings, raw: bytes) -> str:
             "It is made when the proxy first runs; name the same configuration with --config, or set fingerprint_key_file",
         )
     try:
-        return fingerprinter(settings, key.parent).of(raw)
+        names = fingerprinter(settings, key.parent)
+        return [names.of(raw), *names.former(raw)]
     except StartFault as fault:
         screen.stop(str(fault))
 

@@ -9,7 +9,7 @@ import typer
 
 from proxy.cli import screen, times
 from proxy.cli.configuration import ConfigOption, JsonOption, settings_from
-from proxy.cli.fingerprint import fingerprint_of, is_fingerprint, read_token
+from proxy.cli.fingerprint import fingerprints_of, is_fingerprint, read_token
 from proxy.cli.reading import ask, now
 from proxy.cli.screen import Status
 from proxy.core.history import TokenHistory
@@ -51,15 +51,15 @@ def token(
 ) -> None:
     """Show what is remembered of a token: first seen, last good, every change of state, who used it, its incidents."""
     settings = settings_from(config)
-    wanted = fingerprint_of(settings, read_token()) if fingerprint == "-" else fingerprint.lower()
-    if not is_fingerprint(wanted, shortest=PREFIX_LENGTH):
+    names = fingerprints_of(settings, read_token()) if fingerprint == "-" else [fingerprint.lower()]
+    if not is_fingerprint(names[0], shortest=PREFIX_LENGTH):
         screen.stop(
             "that is no fingerprint (8 to 32 hex digits)",
             "To ask about a token itself, give it on stdin: token -",
             Status.USAGE,
         )
     moment = _instant(at)
-    name, history, incidents, calls = ask(settings, lambda reader: _remembered(reader, wanted))
+    name, history, incidents, calls = ask(settings, lambda reader: _under_any(reader, names))
     if history is None and calls:
         history = TokenHistory(name)
     if history is None:
@@ -76,9 +76,20 @@ def token(
         _tell_calls(name, calls)
 
 
-async def _remembered(
-    reader: EvidenceReader, wanted: str
-) -> tuple[str, TokenHistory | None, tuple[Incident, ...], list[OauthEvent]]:
+Remembered = tuple[str, TokenHistory | None, tuple[Incident, ...], list[OauthEvent]]
+
+
+async def _under_any(reader: EvidenceReader, names: list[str]) -> Remembered:
+    """By the first of a token's names by which anything is known: one unused since a change of keys has its old one."""
+    found = await _remembered(reader, names[0])
+    for name in names[1:]:
+        if any(found[1:]):
+            break
+        found = await _remembered(reader, name)
+    return found
+
+
+async def _remembered(reader: EvidenceReader, wanted: str) -> Remembered:
     if not is_fingerprint(wanted):
         found = await reader.find_tokens(wanted)
         if len(found) > 1:

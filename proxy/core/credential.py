@@ -29,12 +29,14 @@ TOKEN_LIMIT: Final = 8_192
 class Fingerprinter:
     """Names secrets: the first 128 bits of HMAC-SHA-256 under the deployment's key, as 32 lower-case hex digits."""
 
-    __slots__ = ("_key", "_old", "_young")
+    __slots__ = ("_former", "_key", "_old", "_young")
 
-    def __init__(self, key: bytes) -> None:
-        if len(key) < 16:
+    def __init__(self, key: bytes, former: Sequence[bytes] = ()) -> None:
+        """`former` are the keys from before, the newest first."""
+        if any(len(one) < 16 for one in (key, *former)):
             raise ValueError("fingerprint key must have at least 16 bytes")
         self._key = key
+        self._former = tuple(one for one in dict.fromkeys(former) if one != key)
         self._young: dict[bytes, str] = {}
         self._old: dict[bytes, str] = {}
 
@@ -48,11 +50,31 @@ class Fingerprinter:
         if name is None:
             name = self._old.get(digest)
             if name is None:
-                name = hmac.digest(self._key, raw, "sha256").hex()[:FINGERPRINT_HEX_DIGITS]
+                name = _name(self._key, raw)
             if len(self._young) >= MEMO_LIMIT:
                 self._old, self._young = self._young, {}
             self._young[digest] = name
         return name
+
+    def former(self, raw: bytes) -> tuple[str, ...]:
+        """Return the token's names under the keys from before, the newest first."""
+        return tuple(_name(key, raw) for key in self._former)
+
+    def lasting(self, raw: bytes) -> str:
+        """Return the name under the oldest key: the same before and after a change of keys."""
+        return _name(self._former[-1] if self._former else self._key, raw)
+
+    def same_key(self, other: Fingerprinter) -> bool:
+        """Tell whether it names as the other does, now and under keys from before."""
+        return (self._key, self._former) == (other._key, other._former)
+
+    def succeeds(self, before: Fingerprinter) -> bool:
+        """Tell whether what the other named can be found again."""
+        return before._key in (self._key, *self._former)
+
+
+def _name(key: bytes, raw: bytes) -> str:
+    return hmac.digest(key, raw, "sha256").hex()[:FINGERPRINT_HEX_DIGITS]
 
 
 class Secret:

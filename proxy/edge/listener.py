@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from proxy.core.credential import Missing
 from proxy.core.grammar import Limits
 from proxy.core.headers import Peer
 from proxy.core.proxy_header import Told
@@ -141,6 +142,8 @@ class Listener:
     def switch(self, options: ListenerOptions, road: Road, peers: Peers) -> None:
         """From now on every request walks another road, and new connections have other bounds. Nothing in flight notices."""
         self._options, self.road, self._peers = options, road, peers
+        for client in self._clients:
+            client.presented = ([], Missing())  # the new road may know the same credential by another name
 
     def _connection(self) -> ClientConnection:
         o = self._options

@@ -14,6 +14,7 @@ from proxy.core.exchange import OAUTH, Exchange
 from proxy.core.history import StateChange, TokenHistory
 from proxy.core.incident import Admission, Case, Incident, Unrecorded
 from proxy.core.token import Known, Reading
+from proxy.evidence.aliases import Aliases
 from proxy.evidence.beside import Beside
 from proxy.evidence.client import prefix_of
 from proxy.evidence.events import Events
@@ -39,6 +40,7 @@ class Clerk:
         sinks: Sequence[Saw],
         beside: Beside | None = None,
         events: Events | None = None,
+        aliases: Aliases | None = None,
     ) -> None:
         self._witness = witness
         self._folder = folder
@@ -48,6 +50,7 @@ class Clerk:
         self._sinks = tuple(sinks)
         self._beside = beside
         self._events = events
+        self._aliases = aliases
 
     def admit(self, case: Case) -> Admission:
         """Say under which incident a refusal goes, and whether it is to be recorded."""
@@ -75,6 +78,7 @@ class Clerk:
             self._beside.follow(incident)
         if secret is None or not len(secret):
             return
+        self.meet(secret)
         self._surveyor.want(incident, secret)
         reading = incident.second_look or incident.reading
         if reading is not None:
@@ -95,6 +99,11 @@ class Clerk:
             except SpoolError:
                 self._folder.put_back(notes[at:])
                 return
+
+    def meet(self, secret: Secret) -> None:
+        """Know a token under its names from before, where keys were changed."""
+        if self._aliases is not None:
+            self._aliases.meet(secret)
 
     def remember(self, fingerprint: str, reading: Reading) -> None:
         """Keep a row that was read: the source may delete it, and this is then the only memory of it."""

@@ -17,7 +17,7 @@ import contextlib
 import itertools
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -70,9 +70,10 @@ class History:
         other_limit: int = OTHER_LIMIT,
         clock: Callable[[], float] = time.time,
         learned: Callable[[TokenHistory], None] | None = None,
+        former: Callable[[str], Sequence[str]] | None = None,
     ) -> None:
         """`instance` names the process across restarts; no two living ones may share it. `learned` is told of every stored
-        history that was loaded."""
+        history that was loaded. `former` gives a token's names under keys from before, whose histories are its own."""
         self._store = store
         self._instance = instance
         self._keep = keep or writes.Keep()
@@ -85,6 +86,7 @@ class History:
         self._urgent: dict[str, Token] = {}
         self._to_load: deque[Token] = deque()
         self._learned = learned
+        self._former = former
         self._began = clock()
         self._new_good: deque[Token] = deque(maxlen=LOAD_LIMIT)
 
@@ -305,19 +307,40 @@ class History:
         folds = [fold for t, a in zip(batch, answers, strict=True) for fold in self._fold(t.fingerprint, queries.as_map(a))]
         if folds:
             await store.run(folds)
+        if self._former is not None:
+            await self._load_former(store, [(token, name) for token in batch for name in self._former(token.fingerprint)])
+
+    async def _load_former(self, store: RedisStore, pairs: list[tuple[Token, str]]) -> None:
+        """Load what is stored under names from before. It stays stored there, so it counts as others' here."""
+        if not pairs:
+            return
+        answers = await store.run([("HGETALL", keys.history(name)) for _, name in pairs])
+        for (token, _), answer in zip(pairs, answers, strict=True):
+            for value in queries.as_map(answer).values():
+                if (part := read_part(value)) is not None:
+                    self._take(token, msgspec.structs.replace(part, fingerprint=token.fingerprint))
+            self._promote_good(token)
 
     def _loaded(self, token: Token, fields: dict[Any, Any]) -> None:
         for name, value in fields.items():
             part = read_part(value)
-            if part is None:
-                continue
-            if self._learned is not None:
-                self._learned(part)
-            if queries.as_text(name) == self._instance:
+            if part is not None and queries.as_text(name) == self._instance:
                 token.base = part
-            else:
-                token.others = part if token.others is None else merge(token.others, part)
+                self._tell(part)
+            elif part is not None:
+                self._take(token, part)
         token.loaded, token.loading = True, False
+        self._promote_good(token)
+
+    def _take(self, token: Token, part: TokenHistory) -> None:
+        token.others = part if token.others is None else merge(token.others, part)
+        self._tell(part)
+
+    def _tell(self, part: TokenHistory) -> None:
+        if self._learned is not None:
+            self._learned(part)
+
+    def _promote_good(self, token: Token) -> None:
         if not token.good and any(p is not None and p.last_good is not None for p in (token.base, token.others)):
             self._promote(token)
 

@@ -81,6 +81,11 @@ def history(fingerprint: str) -> str:
     return f"sw:{{{fingerprint[:4]}}}:h:{fingerprint}"
 
 
+def names(fingerprint: str) -> str:
+    """set: the other names of a token, under the fingerprint keys from before and after."""
+    return f"sw:{{{fingerprint[:4]}}}:names:{fingerprint}"
+
+
 def oauth_of_token(fingerprint: str) -> str:
     """zset: the OAuth calls that bear on a token (JSON), by time in ms."""
     return f"sw:{{{fingerprint[:4]}}}:oauth:{fingerprint}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -21,6 +21,7 @@ from proxy.core.incident import Incident, Note, tag_of, time_of
 from proxy.core.memory import OauthEvent
 from proxy.evidence import keys, queries, risk, silence, unshipped
 from proxy.evidence.activity import EVERYONE, NOBODY, Minute, last_before, read_last, read_minutes, rest, total
+from proxy.evidence.aliases import names_of
 from proxy.evidence.events import read_events
 from proxy.evidence.heartbeat import MAX_GAP, read_spans
 from proxy.evidence.history import read_part
@@ -84,13 +85,22 @@ class EvidenceReader:
     ) -> Page:
         """List incidents, newest first: of a token, else of a tenant, else all. `before` is the cursor of the page before."""
         waiting = await self._unshipped()
-        found = {i.id: i for i in _matching(waiting.incidents.values(), tenant, fingerprint, before)}
-        error, cursor = "", None
+        names = {fingerprint} if fingerprint is not None else None
+        error, cursor, stored = "", None, list[Incident]()
         try:
-            stored, cursor = await self._stored_page(_index(tenant, fingerprint), before, limit)
-            found |= {i.id: i for i in _matching(stored, tenant, fingerprint, before)}
+            if fingerprint is None:
+                stored, cursor = await self._stored_page(
+                    keys.RECENT if tenant is None else keys.by_tenant(tenant), before, limit
+                )
+            else:
+                names = set(await names_of(self._need_store(), fingerprint))
+                for name in sorted(names):
+                    page, behind = await self._stored_page(keys.by_token(name), before, limit)
+                    stored += page
+                    cursor = max(filter(None, (cursor, behind)), default=None)
         except StoreError as failure:
             error = str(failure)
+        found = {i.id: i for i in _matching((*waiting.incidents.values(), *stored), tenant, names, before)}
         newest = sorted(found.values(), key=lambda incident: incident.id, reverse=True)
         cut = tuple(newest[:limit])
         full = len(cut) == limit and (cursor is not None or len(newest) > limit)
@@ -130,13 +140,14 @@ class EvidenceReader:
         return sorted((stored | waiting).values(), key=lambda note: note.at)
 
     async def history(self, fingerprint: str) -> TokenHistory | None:
-        """What all instances together remember of a token. None when it is nothing."""
-        (answer,) = await self._need_store().run([("HGETALL", keys.history(fingerprint))])
+        """What all instances together remember of a token, under whatever key it was named. None when it is nothing."""
+        store = self._need_store()
+        answers = await store.run([("HGETALL", keys.history(name)) for name in await names_of(store, fingerprint)])
         found: TokenHistory | None = None
-        for value in queries.as_map(answer).values():
+        for value in (value for answer in answers for value in queries.as_map(answer).values()):
             if (part := read_part(value)) is not None:
                 found = part if found is None else merge(found, part)
-        return found
+        return None if found is None else msgspec.structs.replace(found, fingerprint=fingerprint)
 
     async def activity(self, tenant: str, start: float, end: float) -> list[Minute]:
         """Traffic of a tenant per minute between two instants (epoch seconds). `activity.EVERYONE` for all together."""
@@ -172,7 +183,9 @@ class EvidenceReader:
         """The OAuth calls that bear on a token, oldest first. Refusals are incidents too, and read there as well: the ledger
         may not have them yet, or never after a crash. StoreError."""
         page = await self.incidents(fingerprint=fingerprint, limit=REFUSALS)
-        return together(await calls_of_token(self._need_store(), fingerprint), refusals(page.incidents))
+        names = await names_of(self._need_store(), fingerprint)
+        calls = [call for name in names for call in await calls_of_token(self._need_store(), name)]
+        return together(calls, refusals(page.incidents))
 
     async def oauth_of_tenant(self, tenant: str, start: float, end: float) -> list[OauthEvent]:
         """The newest OAuth calls of a tenant between two instants (epoch seconds), oldest first. StoreError."""
@@ -238,19 +251,13 @@ class EvidenceReader:
         return found, cursor
 
 
-def _index(tenant: str | None, fingerprint: str | None) -> str:
-    if fingerprint is not None:
-        return keys.by_token(fingerprint)
-    return keys.RECENT if tenant is None else keys.by_tenant(tenant)
-
-
 def _matching(
-    incidents: Iterable[Incident], tenant: str | None, fingerprint: str | None, before: str | None
+    incidents: Iterable[Incident], tenant: str | None, names: Collection[str] | None, before: str | None
 ) -> Iterable[Incident]:
     for incident in incidents:
         if tenant is not None and incident.tenant != tenant:
             continue
-        if fingerprint is not None and incident.fingerprint != fingerprint:
+        if names is not None and incident.fingerprint not in names:
             continue
         if before is None or incident.id < before.upper():
             yield incident

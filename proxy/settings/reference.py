@@ -46,6 +46,7 @@ _NEEDED: Final = frozenset({"dsn", "client_id", "client_secret"})
 
 _SAMPLE_VALUES: Final[dict[str, Any]] = {
     "fingerprint_key": "at-least-16-bytes-of-randomness",
+    "fingerprint_previous": "the-key-before-with-16-bytes-or-more",
     "digest_key": "at-least-16-bytes-of-randomness",
     "token": "at-least-16-characters",
     "password": "the-password",

@@ -23,6 +23,12 @@ def _base_path(value: str) -> str:
     return value.rstrip("/")
 
 
+def _keys(value: SecretStr) -> SecretStr:
+    if any(len(line.strip().encode()) < 16 for line in value.get_secret_value().splitlines()):
+        raise ValueError("needs at least 16 bytes on each line: write the keys below each other, and nothing else")
+    return value
+
+
 def _some(value: tuple[Source, ...]) -> tuple[Source, ...]:
     if not value:
         raise ValueError("needs at least one entry: add a source, for without one nothing can be let in")
@@ -40,6 +46,12 @@ class Settings(Section):
         "state_dir/fingerprint.key if not given.",
     )
     fingerprint_key_file: Path | None = Field(default=None, description="File that holds fingerprint_key.")
+    fingerprint_previous: Annotated[SecretStr, AfterValidator(_keys)] | None = Field(
+        default=None,
+        description="Keys from before, each on a line of its own, the newest first: what is remembered of a token under them "
+        "is found under the present one. Keep each for as long as histories are kept.",
+    )
+    fingerprint_previous_file: Path | None = Field(default=None, description="File that holds fingerprint_previous.")
     instance: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9._-]{0,64}$",

@@ -85,7 +85,7 @@ class Supervisor:
     async def _start(self) -> None:
         settings = self.settings
         directory = state.prepare(settings)
-        self._fingerprinter = state.fingerprinter(settings, directory)
+        fingerprinter = state.fingerprinter(settings, directory)
         sink = self._sink = sockets.open_log(settings)
         self.socket = sockets.listening(settings, self._place.listen)
         self.data_address = sockets.address_of(self.socket)
@@ -97,7 +97,7 @@ class Supervisor:
             ("log", ExchangeLog(sink).run),
         ):
             _ = self._tasks.keep(run, name)
-        self._sources = Sources(settings, self._fingerprinter, report)
+        self._sources = Sources(settings, fingerprinter, report)
         self._sources.start()
         self._watch()
         await self._start_ops(directory)
@@ -154,8 +154,10 @@ class Supervisor:
         """Have every worker build what the settings ask for. StartFault when one cannot: then none has changed."""
         require_live(self.settings, settings)
         assert self._sources is not None  # noqa: S101 - it runs
-        same = settings.source == self.settings.source
-        sources = self._sources if same else Sources(settings, self._fingerprinter, report)
+        fingerprinter = state.fingerprinter(settings, settings.state_dir.resolve())
+        state.require_successor(fingerprinter, self._sources.fingerprinter)
+        same = settings.source == self.settings.source and fingerprinter.same_key(self._sources.fingerprinter)
+        sources = self._sources if same else Sources(settings, fingerprinter, report)
         hands = [hand for hand in self._fleet.hands() if hand.settings == self._number]
         self._next = (settings, sources, hands)
         try:

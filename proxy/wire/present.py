@@ -55,7 +55,7 @@ class Sources:
         self._all = sources_of(settings, fingerprinter, self._tasks, lambda text: _log.warning("token_file", detail=text))
         self._placed = in_place(self._all, settings, self._tasks)
         self.whole = one_of(self._placed)
-        self._fingerprinter = fingerprinter
+        self.fingerprinter = fingerprinter
 
     @property
     def tasks(self) -> Tasks:
@@ -87,7 +87,7 @@ class Sources:
         for source in self._all:
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
-                    reading = await source.second_look(Secret(raw, self._fingerprinter.of(raw)))
+                    reading = await source.second_look(Secret(raw, self.fingerprinter.of(raw)))
             except TimeoutError:
                 raise StartFault(f"source {source.name}: does not answer within {CHECK_SECONDS:g} s") from None
             if isinstance(reading.state, Unavailable):
@@ -107,6 +107,7 @@ class TokenSide:
     def __init__(
         self, settings: Settings, fingerprinter: Fingerprinter, clerk: Clerk, metrics: Metrics, report: Report
     ) -> None:
+        self.fingerprinter = fingerprinter
         self.sources = Sources(settings, fingerprinter, report)
         self.fresh = fresh_of(settings, self.sources.whole, self.sources.tasks, clerk.changed)
         self.tokens = RememberedTokens(self.fresh, clerk, metrics.saw_lookup)
@@ -137,6 +138,10 @@ class Present:
     def inflight(self) -> int:
         """Requests on the road in force, and on those that are left behind."""
         return self.plane.handler.inflight + sum(plane.handler.inflight for plane in self.leaving)
+
+    def former(self, secret: Secret) -> tuple[str, ...]:
+        """The names of a token under the keys from before."""
+        return self.side.fingerprinter.former(secret.reveal())
 
     async def read(self, secret: Secret) -> Reading:
         """See TokenSource."""

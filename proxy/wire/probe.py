@@ -20,8 +20,8 @@ _LABEL: Final = b"scim-witness heartbeat probe"
 
 
 def target_of(fingerprinter: Fingerprinter) -> bytes:
-    """The target that only this deployment's processes know; the same for all workers and replicas."""
-    return b"/.well-known/scim-witness/" + hashlib.sha256(fingerprinter.of(_LABEL).encode()).hexdigest().encode()
+    """The target that only this deployment's processes know: the same for all of them, and while a key is changed."""
+    return b"/.well-known/scim-witness/" + hashlib.sha256(fingerprinter.lasting(_LABEL).encode()).hexdigest().encode()
 
 
 async def probe(host: str, port: int, target: bytes, *, header: bool = False, tls: bool = False) -> tuple[bool, str]:

@@ -17,6 +17,7 @@ import structlog
 from proxy import compiled
 from proxy.admin.health import Health, Ticker
 from proxy.admin.ring import Ring, Totals
+from proxy.core.credential import Fingerprinter
 from proxy.core.exchange import Exchange
 from proxy.edge.deadlines import Deadlines
 from proxy.edge.listener import Listener
@@ -115,13 +116,18 @@ class Program:
             sinks.append(exchange_log.write)
         reachable, port = sockets.reachable(self.data_address)
         evidence = self._evidence = Evidence(
-            settings, directory, self.instance, store, self.present, sinks, lambda: self._probe(reachable, port)
+            settings,
+            directory,
+            self.instance,
+            store,
+            self.present,
+            sinks,
+            lambda: self._probe(reachable, port),
+            self.present.former,
         )
-        side = self.present.side = self._token_side(settings)
+        side = self.present.side = self._token_side(settings, self._fingerprinter)
         plane = self.present.plane = self._data_plane(settings, side)
-        listener = self.present.listener = Listener(
-            plane.options, plane.road, self._deadlines, self._edge_tasks, plane.peers
-        )
+        listener = self.present.listener = Listener(plane.options, plane.road, self._deadlines, self._edge_tasks, plane.peers)
         lately = Lately(self.metrics)
         self.health = Health(self.ticker, ops.parts(self.present, evidence, self.reloads, lately))
         ops.watch(self.metrics, self.present, evidence, self.ticker, sink)
@@ -163,15 +169,15 @@ class Program:
         await listener.start(sock)
         self.ops_address = (self.settings.ops.host, listener.port)
 
-    def _token_side(self, settings: Settings) -> TokenSide:
+    def _token_side(self, settings: Settings, fingerprinter: Fingerprinter) -> TokenSide:
         assert self._evidence is not None  # noqa: S101 - built before
-        return TokenSide(settings, self._fingerprinter, self._evidence.clerk, self.metrics, report)
+        return TokenSide(settings, fingerprinter, self._evidence.clerk, self.metrics, report)
 
     def _data_plane(self, settings: Settings, side: TokenSide) -> DataPlane:
         assert self._evidence is not None  # noqa: S101 - built before
         clerk, ledger = self._evidence.clerk, self._evidence.oauth
         return DataPlane(
-            settings, self.instance, policy_of(settings), self._fingerprinter, side.tokens, clerk, self._deadlines, report,
+            settings, self.instance, policy_of(settings), side.fingerprinter, side.tokens, clerk, self._deadlines, report,
             self._target, ledger,
         )  # fmt: skip
 
@@ -192,14 +198,18 @@ class Program:
         """Build what these settings change beside what is in force, and see whether it works. `commit` or `discard` it."""
         require_live(self.settings, settings)
         before = self.present.side
-        same = (settings.source, settings.fresh) == (self.settings.source, self.settings.fresh)
-        side = before if same else self._token_side(settings)
+        fingerprinter = state.fingerprinter(settings, settings.state_dir.resolve())
+        state.require_successor(fingerprinter, before.fingerprinter)
+        same_names = fingerprinter.same_key(before.fingerprinter)
+        same = same_names and (settings.source, settings.fresh) == (self.settings.source, self.settings.fresh)
+        side = before if same else self._token_side(settings, fingerprinter)
         try:
             plane = self._data_plane(settings, side)
             if not same:
                 side.start()
                 await side.sources.check()
-                await side.fresh.take_over(before.fresh)
+                if same_names:
+                    await side.fresh.take_over(before.fresh)
         except BaseException:
             if not same:
                 await side.sources.close()
@@ -264,6 +274,8 @@ class Program:
     async def stop(self, *, succeeded: bool = False) -> None:
         """Not ready any more, then drain, then flush, then close: nothing in flight is cut within drain_seconds. A process
         that is `succeeded` by another leaves the ops listener to it first, and is never seen as not ready."""
+        if succeeded and self._evidence is not None:
+            self._evidence.stop_beating()
         if succeeded and self._ops is not None:
             await self._ops.stop()
             self._ops = None

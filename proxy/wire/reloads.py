@@ -12,7 +12,8 @@ from proxy.wire.state import StartFault
 
 LIVE: Final = frozenset(
     {
-        "base_path", "fresh", "oauth", "policy", "source", "tenant_route", "tenants", "upstream", "watch_every",
+        "base_path", "fingerprint_key", "fingerprint_key_file", "fingerprint_previous", "fingerprint_previous_file", "fresh",
+        "oauth", "policy", "source", "tenant_route", "tenants", "upstream", "watch_every",
         "listen.body_read_timeout", "listen.drain_seconds", "listen.head_limit", "listen.head_timeout", "listen.header_count",
         "listen.idle_timeout", "listen.max_connections", "listen.methods", "listen.target_limit", "listen.trusted_proxies",
         "forward_auth", "limits", "listen.tls", "listen.write_timeout", "ops.token", "ops.token_file",

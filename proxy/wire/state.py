@@ -33,9 +33,19 @@ def prepare(settings: Settings) -> Path:
 
 def fingerprinter(settings: Settings, state: Path) -> Fingerprinter:
     """Return the fingerprinter under the configured key, else under the one in the state directory, made at the first start."""
-    if settings.fingerprint_key is not None:
-        return Fingerprinter(settings.fingerprint_key.get_secret_value().encode())
-    return Fingerprinter(_own_key(state / KEY_FILE))
+    key = settings.fingerprint_key
+    before = settings.fingerprint_previous.get_secret_value() if settings.fingerprint_previous is not None else ""
+    former = [line.strip().encode() for line in before.splitlines()]
+    return Fingerprinter(key.get_secret_value().encode() if key is not None else _own_key(state / KEY_FILE), former)
+
+
+def require_successor(after: Fingerprinter, before: Fingerprinter) -> None:
+    """Raise StartFault when a change of keys would lose what is remembered."""
+    if not after.succeeds(before):
+        raise StartFault(
+            "fingerprint_key is another one, and fingerprint_previous does not hold the one before: no token would be known "
+            "again. Add it there."
+        )
 
 
 def _own_key(path: Path) -> bytes:

@@ -14,8 +14,9 @@ import structlog
 from proxy.core.credential import Secret
 from proxy.core.exchange import OAUTH, Exchange
 from proxy.core.silence import Silence
-from proxy.core.token import Reading, TokenSource, Unavailable
+from proxy.core.token import Known, Reading, TokenSource, Unavailable
 from proxy.evidence.activity import Activity
+from proxy.evidence.aliases import Aliases, Former
 from proxy.evidence.beside import Beside
 from proxy.evidence.clerk import Clerk
 from proxy.evidence.events import Events
@@ -64,6 +65,7 @@ class Evidence:
         source: TokenSource,
         sinks: Sequence[Callable[[Exchange], None]],
         probe: Probe,
+        former: Former,
     ) -> None:
         e = settings.evidence
         keep = keep_of(settings)
@@ -82,7 +84,10 @@ class Evidence:
         self.room = Room(store, _made_room)
         self.shipper = Shipper(self.spool, store, keep, room=self.room if settings.store.url is None else None)
         self.beside = Beside(self.witness.note, SpoolError, e.reread_after)
-        self.history = History(store, instance, keep, good_limit=e.history_limit, learned=self.beside.clients.learn)
+        self.aliases = Aliases(store, former, keep)
+        self.history = History(
+            store, instance, keep, good_limit=e.history_limit, learned=self.beside.clients.learn, former=self.aliases.of
+        )
         self.events = Events(store, self.history.take_first_uses, keep)
         self.activity = Activity(store, process, instance, keep)
         self.folder = Folder(window=e.fold_window, flood_tokens=e.flood_threshold, open_limit=e.flood_groups)
@@ -102,6 +107,7 @@ class Evidence:
             (*sinks, _unless_oauth(self.activity.saw)),
             self.beside,
             self.events,
+            self.aliases,
         )
 
     def start(self, tasks: Tasks) -> None:
@@ -118,13 +124,19 @@ class Evidence:
 
     def beat(self, tasks: Tasks) -> None:
         """Start the heartbeat: once we accept, for its first probe goes through the listener."""
-        _ = tasks.keep(self.heartbeat.run, "heartbeat")
+        self._beating = tasks.keep(self.heartbeat.run, "heartbeat")
+        _ = tasks.keep(self.aliases.run, "aliases")
+
+    def stop_beating(self) -> None:
+        """Ask no more whether we listen: another process does so now, on the same socket."""
+        _ = self._beating.cancel()
 
     async def flush(self, seconds: float) -> bool:
         """Bring what is left to the store. False when some of it stays in the spool, for the next start."""
         self.clerk.write_repeats(time.time())
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(seconds):
+                await self.aliases.flush()
                 await self.history.flush_all()
                 await self.events.flush()
                 await self.oauth.flush()
@@ -189,6 +201,8 @@ class RememberedTokens:
         """See edge.judge.Tokens."""
         started = time.monotonic()
         held = await self._fresh.read(secret)
+        if isinstance(held.reading.state, Known):
+            self._clerk.meet(secret)
         self._clerk.remember(secret.fingerprint, held.reading)
         self._note(held.reading, started)
         return held

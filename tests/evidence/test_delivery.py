@@ -299,7 +299,8 @@ async def test_a_page_costs_the_same_however_many_there_are(spool, store, total)
         counting = CountingStore(store)
         page = await EvidenceReader(counting, None).incidents(limit=50, **options)
         assert len(page.incidents) == 50
-        assert (counting.commands, counting.rounds) == (101, 3)
+        names = 1 if "fingerprint" in options else 0  # it may have other names, under keys from before
+        assert (counting.commands, counting.rounds) == (101 + names, 3 + names)
 
 
 async def test_search_by_the_beginning_of_an_id(spool, store):
