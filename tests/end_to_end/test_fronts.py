@@ -79,7 +79,7 @@ async def test_tls_on_the_listener_with_a_header_before_it(deploy, backend, own_
 
 async def test_a_front_asks_and_a_refusal_is_on_record(deploy, backend):
     proxy = deploy(backend)
-    proxy.start({**HERE, "SCIM_WITNESS_FORWARD_AUTH__FRONT": "nginx"})
+    proxy.start({**HERE, "SCIM_WITNESS_FORWARD_AUTH__FRONT": "nginx", "SCIM_WITNESS_OAUTH__ENABLED": "true"})
     asked = {"X-Original-Method": "DELETE", "X-Original-URI": "/scim/v2/Users/7?x=y", "X-Forwarded-For": "203.0.113.9"}
     status, headers, body = await get(f"{proxy.data}/_scim_witness/auth", GOOD, headers=asked)
     assert (200, "acme", b"") == (status, headers["X-Scim-Witness-Tenant"], body)
@@ -90,6 +90,8 @@ async def test_a_front_asks_and_a_refusal_is_on_record(deploy, backend):
     exchange = proxy.shown(headers["X-Incident-Id"])["incident"]["exchange"]
     assert ("DELETE", "203.0.113.9") == (exchange["method"], exchange["client"])
     assert exchange["target"].startswith("/scim/v2/Users/7")
+    asked |= {"X-Original-Method": "POST", "X-Original-URI": "/oauth/token"}
+    assert 401 == (await get(f"{proxy.data}/_scim_witness/auth", headers=asked))[0], "only a question, so never forwarded"
     until(lambda: json.loads(proxy.command("token", fingerprint, "--json").stdout or b"{}"))
     assert "Users.delete" in proxy.command("token", fingerprint).stdout.decode()
 
