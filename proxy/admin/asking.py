@@ -11,6 +11,7 @@ from proxy.core.absence import Absence, LastRequest, Traffic
 from proxy.core.diagnosis import Diagnosis, Evidence
 from proxy.core.history import TokenHistory
 from proxy.core.incident import Incident, Note
+from proxy.core.setup import SetupFinding
 from proxy.core.token import Known, Reading
 
 
@@ -87,6 +88,9 @@ class Asking(Protocol):
 
     async def last_request(self, tenant: str) -> LastRequest | None:
         """The last request of a tenant and its answer."""
+
+    async def setup(self, tenant: str) -> SetupFinding:
+        """Which set-up a tenant uses, what shows it, and when a client that cannot renew its token stops."""
 
     async def activity(self, tenant: str, start: float, end: float) -> Sequence[Minute]:
         """Traffic of a tenant per minute. ValueError for more time than may be asked for at once."""

@@ -216,10 +216,11 @@ class Pages:
         days = SPANS.get(request.query.get("days", "7"))
         if days is None:
             raise BadQuestion(f"days: one of {', '.join(SPANS)}")
-        silence, last, minutes, listing = await asyncio.gather(
+        silence, last, minutes, setup, listing = await asyncio.gather(
             self._asking.silence(tenant, now - days * DAY, now),
             self._asking.last_request(tenant),
             self._asking.activity(tenant, now - DAYS * DAY, now),
+            self._asking.setup(tenant),
             self._asking.incidents(tenant, None, None, NEIGHBOURS),
         )
         return await self._page(
@@ -228,6 +229,7 @@ class Pages:
             silence=silence,
             last=last,
             days=heat(minutes, now),
+            setup=setup,
             incidents=listing.incidents,
             now=now,
             store_error=listing.store_error,

@@ -142,7 +142,7 @@ class Traffic(msgspec.Struct, frozen=True):
 
 class LastRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """The last request of a tenant before a time, and its answer. With `status` 0 the answer is not on record any more and
-    `at` is the beginning of its minute."""
+    `at` is the beginning of its minute. `fingerprint` names the token that it carried."""
 
     at: float
     status: int
@@ -151,6 +151,7 @@ class LastRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     incident: str = ""
     agent: str = ""
+    fingerprint: str = ""
 
 
 class Absence(msgspec.Struct, frozen=True):

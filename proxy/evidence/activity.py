@@ -190,7 +190,8 @@ class Activity:
 
 
 def _last_request(x: Exchange) -> LastRequest:
-    return LastRequest(x.at, x.status, str(x.answered_by), x.operation, x.reason, x.incident, family_of(x.user_agent))
+    agent = family_of(x.user_agent)
+    return LastRequest(x.at, x.status, str(x.answered_by), x.operation, x.reason, x.incident, agent, x.fingerprint)
 
 
 async def read_minutes(store: RedisStore, tenant: str, start: float, end: float) -> list[Minute]:

@@ -16,6 +16,7 @@ from proxy.core.absence import LastRequest
 from proxy.core.audit import DAY, Rules
 from proxy.core.history import TokenHistory
 from proxy.core.incident import Incident, Note
+from proxy.core.setup import SetupFinding
 from proxy.core.token import Known, Reading, TokenSource
 from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import StoreError
@@ -104,6 +105,13 @@ class Answers:
         """See Asking."""
         async with self._turn():
             return await self._reader.last_request(tenant)
+
+    async def setup(self, tenant: str) -> SetupFinding:
+        """See Asking."""
+        from proxy.evidence.setups import setup_of_tenant  # noqa: PLC0415 - memory, see above
+
+        async with self._turn():
+            return await setup_of_tenant(self._reader, tenant, time.time())
 
     async def activity(self, tenant: str, start: float, end: float) -> Sequence[Minute]:
         """See Asking."""
