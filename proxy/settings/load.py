@@ -33,7 +33,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         details = error.errors(include_url=False)
         raise SettingsFault(_in_order(_all_faults(raw, details))) from None
-    between = [_fault(raw, finding) for finding in faults_between(settings)]
+    between = [_fault(raw, finding) for finding in faults_between(settings) if not _touches(finding, raw.unread)]
     if raw.faults or between:
         raise SettingsFault(_in_order([*raw.faults, *between]))
     settings._warnings = tuple(_fault(raw, finding) for finding in warnings_about(settings))  # noqa: SLF001 - its maker
@@ -65,7 +65,7 @@ def _all_faults(raw: Raw, details: list[Any]) -> list[Fault]:
     faults = [*raw.faults, *(fault_of(detail, raw) for detail in details)]
     rest = _without(raw.values, broken)
     if rest is not None:
-        faults += [_fault(raw, finding) for finding in faults_between(rest) if not _touches(finding, broken)]
+        faults += [_fault(raw, finding) for finding in faults_between(rest) if not _touches(finding, [*broken, *raw.unread])]
     return list(dict.fromkeys(faults))
 
 

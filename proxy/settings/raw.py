@@ -56,6 +56,7 @@ class Raw:
         self.faults: list[Fault] = []
         self.files: list[Path] = []
         self.unreadable = False
+        self.unread: list[KeyPath] = []
 
     def fault(self, path: KeyPath, message: str, fix: str) -> Fault:
         """Return a fault at a key, wherever the key came from."""
@@ -241,6 +242,13 @@ def _read_secret(raw: Raw, leaf: Leaf, name: str) -> None:
     raw.lines.setdefault(path, line_at(raw.lines, leaf.path) or 1)
     if (variable := raw.variable_at(leaf.path)) is not None:
         raw.variables[path] = variable
+    before = len(raw.faults)
+    _read_into(raw, leaf, name)
+    if len(raw.faults) > before:
+        raw.unread += [path, leaf.path]  # it was given: nobody is to hear that it is missing
+
+
+def _read_into(raw: Raw, leaf: Leaf, name: str) -> None:
     try:
         data = Path(leaf.table[leaf.key]).read_bytes()
         text = data.decode().rstrip("\r\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import shlex
 
 import pytest
 import typer
@@ -52,6 +53,29 @@ def test_readme_names_only_commands_that_there_are():
     there = {name.split()[0] for name, _ in commands()}
     named = set(re.findall(r"scim-witness ([a-z][a-z-]+)", (ROOT / "README.md").read_text()))
     assert named <= there
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "deploy").rglob("*.md"))]
+
+
+def typed(page):
+    """Every command line of a page's code blocks, as words: without comments, redirections and what a pipe leads to."""
+    for line in re.findall(r"^(?: {4})?(?:\$ )?(?:\.venv/bin/)?scim-witness ([a-z].+)$", page.read_text(), re.MULTILINE):
+        words = shlex.split(line, comments=True)
+        end = next((place for place, word in enumerate(words) if word in {"<", ">", "|", "2>&1", ";", "&&"}), len(words))
+        yield line, words[:end]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(typed(page))], ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_pages_tell_to_type_is_understood(page):
+    group = typer.main.get_command(app)
+    for line, words in typed(page):
+        context = group.make_context("scim-witness", list(words[:1]), resilient_parsing=True)
+        name, command, rest = group.resolve_command(context, words)
+        while hasattr(command, "resolve_command"):
+            name, command, rest = command.resolve_command(context, rest)
+        command.make_context(name, rest, parent=context)  # a click error names what is not understood
+        assert line
 
 
 def test_links_lead_somewhere():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import ssl
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ import pymysql
 
 from proxy.sources.doorkeeper.database import Trouble
 from proxy.sources.doorkeeper.schema import SchemaChanged
+from proxy.sources.doorkeeper.spoken import in_words
 from proxy.tasks import Tasks
 
 RETRY_PAUSE: Final = 0.5
@@ -224,7 +224,7 @@ def _code(error: BaseException) -> int:
 
 def _named(error: BaseException, *, speak: bool = False) -> str:
     if isinstance(error, OSError) and error.errno:
-        return f"{type(error).__name__} {errno.errorcode.get(error.errno, error.errno)}"
+        return in_words(error)
     code = _code(error)
     name = f"{type(error).__name__} {code}" if code else type(error).__name__
     return f"{name}: {error.args[1]}" if speak and len(error.args) > 1 else name

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import time
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ import msgspec
 
 from proxy.sources.doorkeeper.database import Trouble
 from proxy.sources.doorkeeper.schema import SchemaChanged
+from proxy.sources.doorkeeper.spoken import in_words
 from proxy.tasks import Tasks
 
 RETRY_PAUSE: Final = 0.5
@@ -188,7 +188,7 @@ def connect_trouble(error: BaseException) -> Trouble:
 
 def _named(error: BaseException, *, speak: bool = False) -> str:
     if isinstance(error, OSError) and error.errno:
-        return f"{type(error).__name__} {errno.errorcode.get(error.errno, error.errno)}"
+        return in_words(error)
     state = getattr(error, "sqlstate", None)
     name = f"{type(error).__name__} {state}" if state else type(error).__name__
     return f"{name}: {error}" if speak else name
