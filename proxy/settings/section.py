@@ -14,10 +14,11 @@ _UNITS: Final = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 
 
 class Section(BaseModel):
-    """A table of the file. Frozen; unknown keys are faults; errors never show a value, for it may be a secret."""
+    """A table of the file. Frozen; unknown keys are faults; errors never show a value, for it may be a secret. Only the whole
+    has a validator of its own (`defer_build`): one for each part as well would stay in memory unused."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False, validate_default=True
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False, validate_default=True, defer_build=True
     )
 
 

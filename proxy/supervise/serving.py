@@ -16,7 +16,6 @@ from proxy.supervise.notify import Notifier
 from proxy.supervise.orders import Order, Orders
 from proxy.supervise.serving_ports import Served
 from proxy.supervise.succession import succeed
-from proxy.supervise.supervisor import Supervisor
 from proxy.tasks import Tasks
 from proxy.wire import Place, Program
 from proxy.wire.program import report
@@ -40,7 +39,7 @@ async def _serve(
     orders.listen()
     notifier = Notifier(environ)
     place = Place(found.listen, found.ops, succeeds=found.succeeds)
-    served: Served = Program(settings, place) if settings.workers == 1 else Supervisor(settings, place, environ)
+    served = _to_serve(settings, place, environ)
     tasks = Tasks(report)
     succeeded = False
     await served.start()
@@ -56,6 +55,14 @@ async def _serve(
             notifier.stopping()
         await tasks.close()
         await served.stop(succeeded=succeeded)
+
+
+def _to_serve(settings: Settings, place: Place, environ: Mapping[str, str]) -> Served:
+    if settings.workers == 1:
+        return Program(settings, place)
+    from proxy.supervise.supervisor import Supervisor  # noqa: PLC0415 - memory: what a program alone never calls
+
+    return Supervisor(settings, place, environ)
 
 
 async def _obey(

@@ -30,6 +30,7 @@ MEMORY: Final = {
     "proxy.admin.pages": "for pages, when one is asked for",
     "proxy.core.diagnosis.catalogue": "for a diagnosis, when one is asked for",
     "proxy.demo": "for the demo",
+    "proxy.supervise.supervisor": "for workers",
     "pygments": "Rich takes it",
     "pymysql": "aiomysql takes it",
     "rich.console": "4 MiB: for the output of commands that people read",
