@@ -47,13 +47,13 @@ def revive(values: Mapping[str, Any]) -> Settings:
 
 
 def changed(one: Settings, other: Settings) -> tuple[str, ...]:
-    """Return the keys at the top, and those of the listeners (`listen.port`), whose values differ."""
+    """Return the keys at the top, and those of the listeners and the store (`listen.port`), whose values differ."""
     found = []
     for name in Settings.model_fields:
         mine, others = getattr(one, name), getattr(other, name)
         if mine == others:
             continue
-        if name in ("listen", "ops"):
+        if name in ("listen", "ops", "store"):
             found += [f"{name}.{key}" for key in type(mine).model_fields if getattr(mine, key) != getattr(others, key)]
         else:
             found.append(name)

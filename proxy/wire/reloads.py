@@ -49,6 +49,8 @@ class Reloads:
 def require_live(before: Settings, after: Settings) -> None:
     """Raise StartFault, with their names, when settings differ that a running proxy cannot change."""
     fixed = [key for key in changed(before, after) if key not in LIVE]
+    if before.store.password_file == after.store.password_file is not None and "store.password" in fixed:
+        fixed.remove("store.password")  # the file is read for each new connection to the store
     if bool(before.ops.token) != bool(after.ops.token):
         fixed.append("ops.token (given or not)")
     if bool(before.listen.tls.cert_file) != bool(after.listen.tls.cert_file):

@@ -189,7 +189,7 @@ def settings(folder, **changes):
         ({"listen.port": 3}, "listen.port"),
         ({"listen.host": "127.0.0.2", "state_dir": "elsewhere"}, "state_dir, listen.host"),
         ({"workers": 2}, "workers"),
-        ({"store.timeout": 2}, "store"),
+        ({"store.timeout": 2}, "store.timeout"),
         ({"ops.token": "x" * 20}, "ops.token (given or not)"),
         ({"listen.tls.cert_file": "c", "listen.tls.key_file": "k"}, "listen.tls (given or not)"),
         ({"listen.proxy_protocol": "true", "listen.trusted_proxies": "::1"}, "listen.proxy_protocol"),
@@ -216,6 +216,20 @@ def test_what_can_change_is_taken(tmp_path, changes):
     require_live(settings(tmp_path), settings(tmp_path, **changes))
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_password_of_the_store_changes_in_its_file_only(tmp_path, moved):
+    files = tmp_path / "one", tmp_path / "other"
+    found = []
+    for number, file in enumerate((files[0], files[moved])):
+        file.write_text(f"password-{number}")
+        found.append(settings(tmp_path, **{"store.url": "redis://h", "store.password_file": file}))
+    if not moved:
+        require_live(*found)
+    else:
+        with pytest.raises(StartFault, match="store[.]password_file"):
+            require_live(*found)
+
+
 def test_what_can_change_are_settings(tmp_path):
     found = settings(tmp_path)
     for key in LIVE:
@@ -227,7 +241,7 @@ def test_what_can_change_are_settings(tmp_path):
 
 def test_the_page_names_what_can_change():
     page = (pathlib.Path(__file__).parents[2] / "docs/how-to/workers-reload-upgrade.md").read_text()
-    names = page.partition("by a test -->")[2].partition("Anything else")[0]
+    names = page.partition("by a test -->")[2].partition("What `store")[0]
     assert LIVE == set(re.findall(r"`([a-z_.]+)`", names))
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pathlib
 import signal
+import time
 
 import pytest
 
+from proxy.settings import load
 from proxy.supervise.backoff import CALM, LONGEST_PAUSE, deaths, pause
 from proxy.supervise.channel import Begin, ChannelClosed, encode, receive_first
 from proxy.supervise.orders import Order, Orders
 from proxy.supervise.scrape import page
-from tests.supervise.deployment import GOOD, alive, until
+from proxy.supervise.supervisor import Supervisor
+from proxy.wire import Place
+from tests.supervise.deployment import GOOD, PATIENCE, alive, until
 from tests.supervise.test_changes import ask, metric
 
 TEXT = """# HELP sw_requests Answers.
@@ -78,12 +83,14 @@ async def test_one_readiness_and_one_page_of_metrics(backend, deploy):
     async def readiness():
         return json.loads((await ask(f"{deployment.ops}/readyz?verbose"))[1])
 
-    async def part(name):
-        return next(part for part in (await readiness())["parts"] if part["name"] == name)
+    async def workers_are(expected):
+        deadline = time.monotonic() + PATIENCE
+        while expected != next(part for part in (await readiness())["parts"] if part["name"] == "workers")["detail"]:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
 
     assert 200 == (await ask(f"{deployment.data}/Users", GOOD))[0]
-    while "2 of 2 ready" != (await part("workers"))["detail"]:
-        pass
+    await workers_are("2 of 2 ready")
     samples = await metric(deployment, "requests_total")
     assert 1.0 == sum(samples.values())
     assert all("worker=" in labels for labels in samples)
@@ -92,8 +99,7 @@ async def test_one_readiness_and_one_page_of_metrics(backend, deploy):
     stopped = deployment.workers()[1]
     os.kill(stopped, signal.SIGSTOP)
     try:
-        while "1 of 2 ready" != (await part("workers"))["detail"]:
-            pass
+        await workers_are("1 of 2 ready")
         assert "degraded" == (await readiness())["status"]
         assert 2 == len(await metric(deployment, "build_info"))
     finally:
@@ -101,6 +107,24 @@ async def test_one_readiness_and_one_page_of_metrics(backend, deploy):
     os.kill(stopped, signal.SIGKILL)
     await until(lambda: deployment.workers()[1] != stopped)
     assert 1.0 == sum((await metric(deployment, "worker_restarts_total")).values())
+
+
+@pytest.mark.slow
+async def test_a_worker_that_hangs_is_killed_and_another_serves(backend, deploy, monkeypatch):
+    monkeypatch.setattr("proxy.supervise.slot.HUNG_SECONDS", 1.0)
+    settings = load(deploy(backend, workers=2).config, {})
+    supervisor = Supervisor(settings, Place(), os.environ)
+    await supervisor.start()
+    try:
+        slot = supervisor._fleet.slots[0]
+        hung = slot.hand
+        os.kill(hung.process.pid, signal.SIGSTOP)
+        await until(lambda: slot.hand is not None and slot.hand is not hung)
+        assert -signal.SIGKILL == hung.process.returncode
+        host, port = supervisor.data_address
+        assert 200 == (await ask(f"http://{host}:{port}/Users", GOOD))[0]
+    finally:
+        await supervisor.stop()
 
 
 @pytest.mark.slow
