@@ -76,7 +76,8 @@ def token(
         _tell_calls(name, calls)
 
 
-Remembered = tuple[str, TokenHistory | None, tuple[Incident, ...], list[OauthEvent]]
+Remembered = tuple[str, TokenHistory | None, tuple[Incident, ...], list[OauthEvent] | None]
+"""The last is None where the calls are not known: they are in the store alone."""
 
 
 async def _under_any(reader: EvidenceReader, names: list[str]) -> Remembered:
@@ -98,7 +99,7 @@ async def _remembered(reader: EvidenceReader, wanted: str) -> Remembered:
     if not is_fingerprint(wanted):
         return wanted, None, (), []
     page = await reader.incidents(fingerprint=wanted, limit=INCIDENTS)
-    calls: list[OauthEvent] = []
+    calls: list[OauthEvent] | None = None
     try:
         history = await reader.history(wanted)
         calls = await reader.oauth_of_token(wanted)
@@ -106,7 +107,11 @@ async def _remembered(reader: EvidenceReader, wanted: str) -> Remembered:
         history = next((i.history for i in page.incidents if i.history is not None), None)
         if history is None:
             raise
-        screen.say("The store cannot be reached: this is the history as of the newest incident in the spool.", "yellow")
+        screen.say(
+            "The store cannot be reached: this is the history as of the newest incident in the spool. "
+            "Which OAuth calls bear on the token is not known without it.",
+            "yellow",
+        )
     return wanted, history, page.incidents, calls
 
 
@@ -164,8 +169,8 @@ def _tell(history: TokenHistory, incidents: tuple[Incident, ...]) -> None:
         screen.table(("INCIDENT", "TIME (UTC)", "REASON"), ((i.id, times.short(i.at), i.reason) for i in incidents), ("bold",))
 
 
-def _tell_calls(name: str, calls: list[OauthEvent]) -> None:
-    lines = story(calls, name)
+def _tell_calls(name: str, calls: list[OauthEvent] | None) -> None:
+    lines = story(calls, name) if calls is not None else ("Not known: the store cannot be reached.",)
     if lines:
         screen.line()
         screen.line("OAuth calls", "bold")
