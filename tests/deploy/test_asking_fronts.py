@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import pathlib
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -15,8 +14,8 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from tests.deploy.running import program, run, until
-from tests.deploy.test_front import FRONT, haproxy, nginx, running
+from tests.deploy.running import run, until
+from tests.deploy.test_front import FRONT, envoy, haproxy, nginx, running
 from tests.edge.certificates import Authority
 from tests.end_to_end.running import Proxy, token_file
 from tests.servers.process import free_port
@@ -88,12 +87,6 @@ class Stage:
         found: dict[str, Any] = until(lambda: self.proxy.shown(headers["X-Incident-Id"]), "the incident")
         exchange: dict[str, Any] = found["incident"]["exchange"]
         return exchange
-
-
-def envoy(folder: pathlib.Path, text: str) -> list[str]:
-    (folder / "envoy.yaml").write_text(text)
-    more = ("--concurrency", "1", "--base-id", str(os.getpid()), "--log-level", "warning")
-    return [program("envoy"), "-c", str(folder / "envoy.yaml"), *more]
 
 
 @pytest.fixture
