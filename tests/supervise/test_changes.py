@@ -226,7 +226,7 @@ def test_the_password_of_the_store_changes_in_its_file_only(tmp_path, moved):
     if not moved:
         require_live(*found)
     else:
-        with pytest.raises(StartFault, match="store[.]password_file"):
+        with pytest.raises(StartFault, match=r"store\.password_file"):
             require_live(*found)
 
 
