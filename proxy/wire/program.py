@@ -267,10 +267,6 @@ class Program:
 
     # --- the end --------------------------------------------------------------------------------------------------------
 
-    async def serve_until(self, stop: asyncio.Event) -> None:
-        """Serve until told to stop."""
-        await stop.wait()
-
     async def stop(self, *, succeeded: bool = False) -> None:
         """Not ready any more, then drain, then flush, then close: nothing in flight is cut within drain_seconds. A process
         that is `succeeded` by another leaves the ops listener to it first, and is never seen as not ready."""

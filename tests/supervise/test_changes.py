@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestServer
 
 from proxy.settings import load
 from proxy.supervise.changes import Changes
+from proxy.wire import Program
 from proxy.wire.reloads import LIVE, require_live
 from proxy.wire.state import StartFault
 from tests.supervise.deployment import GOOD, Deployment, until
@@ -264,3 +265,24 @@ def test_a_secret_file_is_one_of_the_files(tmp_path):
         '[upstream]\nurl = "http://127.0.0.1:1"\n[source]\nkind = "token_file"\npath = "t"\n[ops]\ntoken_file = "token"\n'
     )
     assert (file, tmp_path / "token") == load(file, {}).files
+
+
+async def test_many_changes_leave_nothing_behind(backend, deploy):
+    deployment = deploy(backend)
+    program = Program(load(deployment.config, {}))
+    await program.start()
+    try:
+        before = (len(asyncio.all_tasks()), len(list(pathlib.Path("/proc/self/fd").iterdir())))
+        for number in range(20):
+            deployment.write(more=f'[policy]\nrealm = "{number}"\n[fresh]\nactive_window = {300 + number}\n')
+            await program.prepare(load(deployment.config, {}))
+            await (program.commit if number % 2 else program.discard)()
+
+        def as_before() -> bool:
+            now = (len(asyncio.all_tasks()), len(list(pathlib.Path("/proc/self/fd").iterdir())))
+            return now[0] <= before[0] and now[1] <= before[1] + 2  # the store's pool may have grown meanwhile
+
+        await until(as_before)
+        assert not program.present.leaving
+    finally:
+        await program.stop()
