@@ -102,6 +102,10 @@ class Delivery:
             self.commands.append(fields(keys.notes(note.incident), self._ttl, [(note.name, value)]))
             self._log(line, b"N" + note.incident.encode() + note.name.encode())
 
+    def set_aside(self, line: Line) -> None:
+        """Leave a line out that holds no such record: its place in the chain stays known."""
+        self._log(line, b"U")
+
     def finish(self) -> list[Command]:
         """All commands: the records first, then what finds them."""
         keep, ttl = self._keep, self._ttl
@@ -162,5 +166,6 @@ def deliver(chain: str, lines: Sequence[Line], keep: Keep, now: float) -> Delive
         try:
             delivery.add(line)
         except records.RecordError:
+            delivery.set_aside(line)
             unreadable.append(line)
     return Delivered(delivery.finish(), delivery.new, unreadable)
