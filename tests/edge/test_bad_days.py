@@ -53,6 +53,11 @@ DAYS: dict[str, tuple[str, str]] = {
     "slow uploads": ("edge/test_slowness.py", "test_stalled_upload_is_a_408_and_ends_the_backend_request"),
     "clients that do not read": ("edge/test_slowness.py", "test_client_that_does_not_read_is_cut_and_the_backend_with_it"),
     "idle crowds": ("edge/test_slowness.py", "test_five_hundred_idle_connections_do_not_slow_the_others"),
+    "idle and busy crowds, on the wired program": ("end_to_end/test_overload.py", "test_idle_crowds_and_busy_ones"),
+    "guesses of one address": (
+        "edge/test_limits.py",
+        "test_refusals_of_an_address_are_limited_and_good_tokens_from_there_are_not",
+    ),
     "a flood of guesses": ("floods/test_floods.py", "test_a_hundred_thousand_guesses"),
     "unknown tokens fill no cache": ("sources/test_fresh.py", "test_an_unknown_token_is_remembered_briefly_and_in_bounds"),
     "no token is written": ("end_to_end/test_promises.py", "test_a_planted_token_stands_nowhere"),
