@@ -41,12 +41,18 @@ def purge_store(
     if as_json:
         screen.as_json({"removed": yes, "incidents": found.incidents, "tokens": found.tokens, "before": wanted.before})
     else:
-        what = f"{found.incidents} incidents" + (f" and the memory of {found.tokens} tokens" if wanted.whole else "")
+        what = _count(found.incidents, "incident") + (
+            f" and the memory of {_count(found.tokens, 'token')}" if wanted.whole else ""
+        )
         screen.line(f"{what} {'removed' if yes else 'would go'}.")
     if not yes:
         words = " ".join(_words(tenant, older_than))
         screen.say(f"Nothing was removed. To remove it: {command_for(f'store purge {words} --yes', config)}", "yellow")
         raise typer.Exit(int(Status.USAGE))
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _words(tenant: str | None, older_than: str | None) -> list[str]:
