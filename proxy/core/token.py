@@ -130,7 +130,8 @@ class Surroundings(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a source knows around a token at an instant: read for an incident, never on the way of a request that is allowed.
 
     `readings` are what the other configured sources said of the same token then; `cross_checked` when one of them is asked of
-    the same tokens, and `differs_since` when it was first found to say otherwise of this one (epoch seconds)."""
+    the same tokens, and `differs_since` when it was first found to say otherwise of this one (epoch seconds). `granted`: an
+    authorization grant of the same application and owner exists; None when that cannot be told."""
 
     read_at: float
     source: str
@@ -142,6 +143,7 @@ class Surroundings(msgspec.Struct, frozen=True, omit_defaults=True):
     readings: tuple[Reading, ...] = ()
     cross_checked: bool = False
     differs_since: float | None = None
+    granted: bool | None = None
 
 
 class TokenSource(Protocol):

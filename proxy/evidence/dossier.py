@@ -91,8 +91,15 @@ async def dossier(reader: EvidenceReader, incident: Incident, required_scopes: S
         oauth=calls,
         addressed_serves=await _serves(reader, incident, unread),
         readings=tuple(r for note in notes if note.surroundings is not None for r in note.surroundings.readings),
+        grant_exists=_granted(incident, notes),
     )
     return Dossier(evidence, tuple(dict.fromkeys(unread)))
+
+
+def _granted(incident: Incident, notes: Sequence[Note]) -> bool | None:
+    """Whether a grant of the same application and owner was found around the token."""
+    around = (found for found in (incident.surroundings, *(note.surroundings for note in notes)) if found is not None)
+    return next((found.granted for found in around if found.granted is not None), None)
 
 
 async def silence(

@@ -126,5 +126,6 @@ def _merged(found: Sequence[Surroundings], name: str) -> Surroundings:
         error="; ".join(errors) or None,
         readings=tuple(reading for around in found for reading in around.readings),
         cross_checked=any(around.cross_checked for around in found),
+        granted=next((around.granted for around in found if around.granted is not None), None),
         differs_since=min((a.differs_since for a in found if a.differs_since is not None), default=None),
     )

@@ -253,6 +253,20 @@ async def it_was_issued_before_the_proxy_was_restarted(w: World) -> str:
     return await named(w, await w.until_failing(okta.access))
 
 
+@plays("refresh_impossible")
+async def it_was_issued_before_there_was_a_proxy_and_a_grant_is_left(w: World) -> str:
+    await _vendor(w)
+    application, owner = await w.db.application("acme"), await w.db.owner(account="acme")
+    token = await w.issue(application, owner, expires_in=2, created_at="=clock_timestamp() AT TIME ZONE 'utc'")
+    await w.db.execute(
+        "INSERT INTO oauth_access_grants (resource_owner_id, application_id, token, expires_in) VALUES ($1, $2, 'g', 600)",
+        owner,
+        application,
+    )
+    await w.works(token)
+    return await named(w, await w.until_failing(token))
+
+
 @nearly("refresh_impossible", really="token_expired")
 async def a_pasted_token_with_an_end(w: World) -> str:
     await _vendor(w)

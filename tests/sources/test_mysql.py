@@ -342,3 +342,17 @@ def test_a_target_does_not_print_its_password():
     target = Target("mysql://u:p%40ss@db.example.com:3307/app?unix_socket=/s", 1, 1)
     assert "ss" not in repr(target).replace("class", "")
     assert {"password": "p@ss", "port": 3307, "db": "app", "unix_socket": "/s"}.items() <= target.arguments().items()
+
+
+async def test_a_grant_of_the_same_application_and_owner_is_told(mysql_tables, opened):
+    acme, owner = await mysql_tables.application("Acme"), await mysql_tables.owner()
+    await mysql_tables.token("mine", application_id=acme, resource_owner_id=owner)
+    await mysql_tables.token("another's", application_id=acme, resource_owner_id=owner + 1)
+    await mysql_tables.execute(
+        "INSERT INTO oauth_access_grants (resource_owner_id, application_id, token, expires_in) VALUES ($1, $2, 'g', 600)",
+        owner, acme,
+    )  # fmt: skip
+    source = opened(mysql_tables.dsn)
+    states = {token: (await source.read(secret(token))).state for token in ("mine", "another's")}
+    told = [(await source.surroundings(secret(token), state)).granted for token, state in states.items()]
+    assert [True, False] == told

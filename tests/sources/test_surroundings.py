@@ -151,3 +151,19 @@ async def test_the_other_stored_form_is_told(tables, opened, hashing, stored, fl
     assert state == Unknown()
     assert [(m.change, m.column) for m in around.near_misses] == [("none", "token")]
     assert flag in around.schema_flags
+
+
+async def test_a_grant_of_the_same_application_and_owner_is_told(tables, opened):
+    acme, other, owner = await tables.application("Acme"), await tables.application("Other"), await tables.owner()
+    await tables.token("mine", application_id=acme, resource_owner_id=owner)
+    await tables.token("of another application", application_id=other, resource_owner_id=owner)
+    await tables.token("of nobody", application_id=acme)
+    await tables.execute(
+        "INSERT INTO oauth_access_grants (resource_owner_id, application_id, token, expires_in) VALUES ($1, $2, 'g', 600)",
+        owner, acme,
+    )  # fmt: skip
+    source = opened(tables.dsn)
+    told = [(await look(source, token))[1].granted for token in ("mine", "of another application", "of nobody", "never issued")]
+    assert [True, False, None, None] == told
+    await tables.execute("DROP TABLE oauth_access_grants")
+    assert (await look(opened(tables.dsn), "mine"))[1].granted is None

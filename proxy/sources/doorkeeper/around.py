@@ -28,6 +28,7 @@ class Around:
         self._siblings: list[Sibling] = []
         self._near: list[NearMiss] = []
         self._same_instant = 0
+        self._granted: bool | None = None
 
     async def look(self, secret: Secret, state: TokenState) -> None:
         """Gather. Trouble when the database gives up; what was found by then stays."""
@@ -38,6 +39,8 @@ class Around:
         if isinstance(state, Known) and state.revoked_at is not None:
             siblings, self._same_instant = await self._database.same_instant(state)
             self._siblings.extend(siblings)
+        if isinstance(state, Known):
+            self._granted = await self._database.granted(state)
 
     def result(self, read_at: float, source: str, error: str | None) -> Surroundings:
         """Return what was found."""
@@ -49,6 +52,7 @@ class Around:
             same_instant_count=self._same_instant,
             schema_flags=tuple(dict.fromkeys(self._flags)),
             error=error,
+            granted=self._granted,
         )
 
     async def _look_at_kin(self, known: Known) -> bool:

@@ -68,6 +68,9 @@ class Database(Protocol):
     async def kin(self, known: Known) -> Kin:
         """The siblings of a row."""
 
+    async def granted(self, known: Known) -> bool | None:
+        """Whether an authorization grant of the row's application and owner exists; None when that cannot be told."""
+
     async def same_instant(self, known: Known) -> tuple[Sequence[Sibling], int]:
         """Some of the rows that were revoked in the same millisecond, and how many there are."""
 

@@ -63,6 +63,11 @@ class Guarded:
         self._insist()
         return await self.database.kin(known)
 
+    async def granted(self, known: Known) -> bool | None:
+        """See Database."""
+        self._insist()
+        return await self.database.granted(known)
+
     async def same_instant(self, known: Known) -> tuple[Sequence[Sibling], int]:
         """See Database."""
         self._insist()

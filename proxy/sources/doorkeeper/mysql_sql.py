@@ -178,6 +178,14 @@ class Statements:
             parts.append(self._sibling("predecessor", f"t.refresh_token = {before} AND t.id <> {me}", "t.created_at DESC"))
         return " UNION ALL ".join(parts)
 
+    def granted(self, known: Known) -> str:
+        """Whether a grant of the row's application and owner exists."""
+        if not self.shape.finds_grants:
+            return "SELECT NULL"
+        pair = (("application_id", known.application), ("resource_owner_id", known.owner))
+        where = " AND ".join(f"g.{column} = {literal(value or '')}" for column, value in pair)
+        return f"SELECT EXISTS (SELECT 1 FROM {self.shape.grants.name} AS g WHERE {where})"
+
     def same_instant(self, known: Known) -> str:
         """How many rows were revoked in the same millisecond (in the same second, where the column has no fraction), and some
         of them: of all tenants where that is cheap, which the flag tells; else of the same application and owner."""

@@ -76,6 +76,13 @@ class Postgres:
         others = [record for record in records if record[0] != "self"]
         return Kin(stored, [_sibling(record) for record in others], [record[-1] for record in others])
 
+    async def granted(self, known: Known) -> bool | None:
+        """See Database."""
+        if known.application is None or known.owner is None:
+            return None
+        records = await self._ask_around(lambda statements: statements.granted, known.application, known.owner)
+        return records[0][0] if records else None
+
     async def same_instant(self, known: Known) -> tuple[Sequence[Sibling], int]:
         """See Database. Among rows of the same application and owner only where a look at all would be dear."""
         records = await self._ask_around(

@@ -45,6 +45,7 @@ class Statements:
             ") AS sw_row ON true"
         )
         self.kin = self._kin()
+        self.granted = self._granted()
         self.same_instant, self.same_instant_whole = self._same_instant()
         self.near = self._near()
         self.near_prefix = self._near_prefix()
@@ -186,6 +187,17 @@ class Statements:
             before = f"(SELECT m.previous_refresh_token {mine} AND m.previous_refresh_token <> '')"
             parts.append(self._sibling("predecessor", f"t.refresh_token = {before} AND t.id <> {me}", newest))
         return " UNION ALL ".join(parts)
+
+    def _granted(self) -> str:
+        """$1 application, $2 owner, both as text."""
+        grants = self.shape.grants
+        if not self.shape.finds_grants:
+            return "SELECT NULL::bool WHERE ($1::text IS NULL OR true) AND ($2::text IS NULL OR true)"
+        pair = " AND ".join(
+            f"g.{column} = ${number}::text::{grants.columns[column].type}"
+            for number, column in enumerate(("application_id", "resource_owner_id"), 1)
+        )
+        return f"SELECT EXISTS (SELECT 1 FROM {grants.name} AS g WHERE {pair})"
 
     def _same_instant(self) -> tuple[str, bool]:
         """$1 key as text, $2 application, $3 owner, $4 revoked_at (float8). Across all tenants where that is cheap, which

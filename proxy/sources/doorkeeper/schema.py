@@ -76,6 +76,13 @@ class Shape(msgspec.Struct, frozen=True):
         return self.tokens.columns["id"].type in _WHOLE_NUMBERS
 
     @property
+    def finds_grants(self) -> bool:
+        """Whether the grants of an application and owner can be looked up cheaply."""
+        grants = self.grants
+        readable = grants.reads("application_id") and grants.reads("resource_owner_id")
+        return readable and (grants.small or grants.indexed("application_id") or grants.indexed("resource_owner_id"))
+
+    @property
     def versioned(self) -> bool:
         """Whether every table that a row of ours comes from shows the transaction that wrote it last (not a view's)."""
         tables = [self.tokens, *([self.owner] if self.owner else [])]
