@@ -214,10 +214,11 @@ def _oauth(settings: Settings) -> Iterator[Finding]:
 
 def _evidence(settings: Settings) -> Iterator[Finding]:
     spool, store = settings.spool, settings.store
-    if spool.segment_bytes * 2 > spool.total_bytes:
+    if spool.segment_bytes * 2 * settings.workers > spool.total_bytes:
+        shared = ", of which each worker has its share" if settings.workers > 1 else ""
         yield Finding(
-            (("spool", "segment_bytes"), ("spool", "total_bytes")),
-            "segment_bytes is more than half of total_bytes: only whole segments are freed",
+            (("spool", "segment_bytes"), ("spool", "total_bytes"), ("workers",)),
+            f"segment_bytes is more than half of total_bytes{shared}: only whole segments are freed",
             "Set total_bytes to many times segment_bytes",
         )
     if store.url is None:

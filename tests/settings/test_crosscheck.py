@@ -69,6 +69,7 @@ def environ(changes: dict[str, str]) -> dict[str, str]:
         ),
         ("POLICY__REFUSE_INACTIVE_OWNER", "needs a source that reads owners", {"POLICY__REFUSE_INACTIVE_OWNER": "true"}),
         ("SPOOL__TOTAL_BYTES", "more than half", {"SPOOL__TOTAL_BYTES": "9 MiB"}),
+        ("SPOOL__TOTAL_BYTES", "each worker has its share", {"SPOOL__TOTAL_BYTES": "63 MiB", "WORKERS": "4"}),
         ("STORE__USERNAME", "without store.url", {"STORE__USERNAME": "u"}),
         ("STORE__EMBEDDED_BINARY", "besides store.url", {"STORE__EMBEDDED_BINARY": "b", "STORE__URL": "redis://r"}),
     ],

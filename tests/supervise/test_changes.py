@@ -17,7 +17,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from proxy.settings import load
+from proxy.supervise import serving
 from proxy.supervise.changes import Changes
+from proxy.supervise.orders import Order, Orders
 from proxy.wire import Program
 from proxy.wire.reloads import LIVE, require_live
 from proxy.wire.state import StartFault
@@ -286,3 +288,15 @@ async def test_many_changes_leave_nothing_behind(backend, deploy):
         assert not program.present.leaving
     finally:
         await program.stop()
+
+
+async def test_what_was_refused_is_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(serving, "RETRY_SECONDS", 0.05)
+    program = Program(settings(tmp_path, watch_every=0.01))
+    orders = Orders()
+    watching = asyncio.create_task(serving._watch(program, Changes(program.settings), orders))
+    await asyncio.sleep(0.2)
+    assert not orders._waiting  # nothing changed and nothing was refused
+    program.reloads.refuse("source main: refused")
+    assert Order.RELOAD is await asyncio.wait_for(orders.next(), 10)
+    watching.cancel()
