@@ -8,9 +8,14 @@ import pathlib
 import ssl
 import time
 
+import pytest
+
 from proxy.evidence.connect import StoreOptions, connect
 from proxy.evidence.heartbeat import read_spans
 from proxy.evidence.redis_store import RedisStore
+from proxy.settings import load
+from proxy.wire.data_plane import listener_options
+from proxy.wire.state import StartFault
 from tests.edge.certificates import Authority
 from tests.end_to_end.conftest import GOOD
 from tests.end_to_end.running import Proxy, get, token_file, until
@@ -75,6 +80,23 @@ async def test_tls_on_the_listener_with_a_header_before_it(deploy, backend, own_
     assert b"HTTP/1.1 200 " in said
     assert [(True, "")] == await beats(own_store)
     until(lambda: [line for line in proxy.lines() if line.get("client") == "2001:db8::9"])
+
+
+def test_a_certificate_that_is_no_use_is_named(tmp_path: pathlib.Path):
+    for name in ("pem", "key", "tokens"):
+        (tmp_path / name).write_text("")
+    settings = load(
+        None,
+        {
+            "SCIM_WITNESS_UPSTREAM__URL": "http://127.0.0.1:1",
+            "SCIM_WITNESS_SOURCE__KIND": "token_file",
+            "SCIM_WITNESS_SOURCE__PATH": str(tmp_path / "tokens"),
+            "SCIM_WITNESS_LISTEN__TLS__CERT_FILE": str(tmp_path / "pem"),
+            "SCIM_WITNESS_LISTEN__TLS__KEY_FILE": str(tmp_path / "key"),
+        },
+    )
+    with pytest.raises(StartFault, match=r"listen\.tls\.cert_file .*/pem: "):
+        listener_options(settings)
 
 
 async def test_a_front_asks_and_a_refusal_is_on_record(deploy, backend):
