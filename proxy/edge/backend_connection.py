@@ -52,7 +52,10 @@ class BackendConnection(asyncio.Protocol):
         self._buffer = b""
         self._method = b""
         self._interims = 0
+        self.outcome: Outbound | ExchangeError | None = None
+        self._due = False
         self._head: asyncio.Future[Outbound] | None = None
+        self._told: Callable[[], None] | None = None
         self._decoder: Decoder | None = None
         self._answer: Outbound | None = None
         self._early: list[bytes] = []
@@ -97,9 +100,9 @@ class BackendConnection(asyncio.Protocol):
 
     def _broken_off(self, *, clean: bool) -> None:
         self._dirty = True
-        if self._head is not None and not self._head.done():
+        if self._due:
             untouched = self.exchanges > 1 and not self._buffer
-            _fail(self._head, ExchangeError(FaultKind.BACKEND_CLOSED, untouched=untouched))
+            self._settle(ExchangeError(FaultKind.BACKEND_CLOSED, untouched=untouched))
         elif self._decoder is not None and not self._decoder.done:
             until_close = self._answer is not None and self._answer.length is None and not self._answer.chunked
             if until_close and clean:
@@ -111,8 +114,8 @@ class BackendConnection(asyncio.Protocol):
     def expired(self, now: float) -> None:
         """The backend is late."""
         del now
-        if self._head is not None and not self._head.done():
-            _fail(self._head, ExchangeError(FaultKind.BACKEND_TIMEOUT))
+        if self._due:
+            self._settle(ExchangeError(FaultKind.BACKEND_TIMEOUT))
         elif self._decoder is not None and not self._decoder.done:
             self._finish(ExchangeError(FaultKind.BACKEND_BODY_TIMEOUT))
         self.close()
@@ -131,17 +134,19 @@ class BackendConnection(asyncio.Protocol):
 
     # --- request ----------------------------------------------------------------------------------------------------
 
-    def send(self, head: bytes, method: bytes, deadline: float) -> None:
-        """Begin an exchange: write a request head (with whatever of the body is at hand)."""
+    def send(self, head: bytes, method: bytes, patience: float) -> None:
+        """Begin an exchange: write a request head (with whatever of the body is at hand). Its answer is waited for `patience`
+        seconds."""
         self.exchanges += 1
         self.idle_since = 0.0
         self._method = method
         self._interims = 0
-        self._head = self._loop.create_future()
+        self._due = True
+        self.outcome = self._head = self._told = None
         self._answer = self._decoder = self._sink = self._end = self._fault = None
         self._early.clear()
         self._early_size = 0
-        self.deadline = deadline
+        self.deadline = self._loop.time() + patience
         self._transport.write(head)
 
     def write(self, data: bytes) -> None:
@@ -168,12 +173,38 @@ class BackendConnection(asyncio.Protocol):
 
     def answer(self) -> asyncio.Future[Outbound]:
         """The answer's head, to be awaited. Raises ExchangeError."""
-        return cast("asyncio.Future[Outbound]", self._head)
+        self._told = None
+        self._head = self._loop.create_future()
+        if not self._due:
+            self._give(self._head)
+        return self._head
+
+    def tell(self, settled: Callable[[], None]) -> bool:
+        """Have `settled` called once `outcome` is there: the answer's head, with as much of its body as came in the same read,
+        or a fault. Returns True when it is there already; then nobody is called."""
+        self._told = settled
+        return not self._due
+
+    def _settle(self, outcome: Outbound | ExchangeError) -> None:
+        self._due = False
+        self.outcome = outcome
+        if self._head is not None:
+            self._give(self._head)
+        elif self._told is not None:
+            self._told()
+
+    def _give(self, head: asyncio.Future[Outbound]) -> None:
+        if head.done():
+            return
+        if isinstance(self.outcome, Outbound):
+            head.set_result(self.outcome)
+        else:
+            _fail(head, self.outcome or ExchangeError(FaultKind.INTERNAL))
 
     def fail(self, fault: ExchangeError) -> None:
         """The other side broke: whoever waits for this exchange gets `fault`."""
-        if self._head is not None and not self._head.done():
-            _fail(self._head, fault)
+        if self._due:
+            self._settle(fault)
         else:
             self._finish(fault)
 
@@ -242,7 +273,7 @@ class BackendConnection(asyncio.Protocol):
     def rest(self, idle_timeout: float) -> None:
         """Become idle until the pool takes it again."""
         now = self._loop.time()
-        self._head = self._answer = self._decoder = self._sink = self._end = None
+        self.outcome = self._head = self._told = self._answer = self._decoder = self._sink = self._end = None
         self.on_drain = None
         self._body_timeout = NEVER
         if self._reading_paused:
@@ -256,7 +287,7 @@ class BackendConnection(asyncio.Protocol):
         """See asyncio.Protocol."""
         if self._decoder is not None:
             self._body(data)
-        elif self._head is not None and not self._head.done():
+        elif self._due:
             self._read_head(self._buffer + data if self._buffer else data)
         else:
             self.close()
@@ -283,8 +314,8 @@ class BackendConnection(asyncio.Protocol):
             self._begin_body(answer, rest)
 
     def _garbled(self) -> None:
-        if self._head is not None and not self._head.done():
-            _fail(self._head, ExchangeError(FaultKind.BACKEND_GARBLED))
+        if self._due:
+            self._settle(ExchangeError(FaultKind.BACKEND_GARBLED))
         self.close()
 
     def _begin_body(self, answer: Outbound, rest: bytes) -> None:
@@ -295,8 +326,8 @@ class BackendConnection(asyncio.Protocol):
             self.deadline = NEVER
         elif rest:
             self._body(rest)
-        if self._head is not None and not self._head.done():
-            self._head.set_result(answer)
+        if self._due:
+            self._settle(answer)
 
     def _body(self, data: bytes) -> None:
         if self.complete:

@@ -1,6 +1,7 @@
 """One connection from a client: takes requests one after the other, streams bodies, and ends so that answers arrive.
 
-A task per connection walks the road for each request; body octets pass through the loop's callbacks without waking it.
+A task per connection walks the road for each request; body octets pass through the loop's callbacks without waking it. Nor
+is it woken for an ordinary request: that departs from where its head arrived, and lands where its answer does.
 Nothing of a request is passed on here: that needs a verdict, which is the road's business.
 """
 
@@ -20,7 +21,7 @@ from proxy.core.grammar import Fault, Limits
 from proxy.core.headers import Peer
 from proxy.core.inbound import Heads, Inbound
 from proxy.edge import answers
-from proxy.edge.client_ports import Counterpart, Owner, PeerOf, Refused, Sink
+from proxy.edge.client_ports import Counterpart, Flight, Owner, PeerOf, Refused, Sink
 from proxy.edge.deadlines import NEVER, Deadlines
 from proxy.edge.faults import ExchangeError, FaultKind
 
@@ -63,6 +64,7 @@ class ClientConnection(asyncio.Protocol):
         self.presented: tuple[list[bytes], Credential] = ([], Missing())
         self.fault: ExchangeError | None = None
         self.task: asyncio.Task[None] | None = None
+        self.flight: Flight | None = None
         self._owner = owner
         self._deadlines = deadlines
         self._times = times
@@ -72,6 +74,9 @@ class ClientConnection(asyncio.Protocol):
         self._tls = False
         self._heads = Heads(limits)
         self._waiter: asyncio.Future[None] | None = None
+        self._idle = False
+        self._request: Inbound | Refused | None = None
+        self._landed = self._stopped = False
         self._sink: Sink | None = None
         self._lost: asyncio.Future[None] | None = None
         self._lingering = 0
@@ -127,7 +132,7 @@ class ClientConnection(asyncio.Protocol):
             return False
         if self._sink is not None and self.body is not None and not self.body.done:
             self._body_fault(FaultKind.REQUEST_BODY_BROKEN)
-        elif self._waiter is not None:
+        elif self._idle:
             self._wake()
         else:
             self._read_deadline = self._loop.time() + HALF_CLOSE_GRACE
@@ -146,7 +151,7 @@ class ClientConnection(asyncio.Protocol):
                     self._transport.abort()
             elif self._sink is not None and self.body is not None and not self.body.done:
                 self._body_fault(FaultKind.REQUEST_BODY_TIMEOUT)
-            elif self._waiter is not None:
+            elif self._idle:
                 self._wake()
             elif self._eof and not self.answer_started:
                 self._transport.abort()
@@ -162,7 +167,7 @@ class ClientConnection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """End the connection if it is between requests."""
-        if self._waiter is not None and not self._heads.held:
+        if self._idle and not self._heads.held:
             self._end()
 
     # --- the loop over requests -------------------------------------------------------------------------------------
@@ -172,11 +177,13 @@ class ClientConnection(asyncio.Protocol):
         try:
             while self.keep and not self.gone:
                 request = await self._next_request()
-                if request is None:
+                if self._stopped and self.flight is not None:
+                    flight, self.flight, self._stopped = self.flight, None, False
+                    await flight.walk()
+                elif request is not None:
+                    await self._owner.road.walk(self, request)
+                else:
                     break
-                self.keep = isinstance(request, Inbound) and request.keep_alive and not self._owner.draining
-                self._unread = not isinstance(request, Inbound)
-                await self._owner.road.walk(self, request)
                 self._end_request()
                 if self._writing_paused:
                     await self._until_writable()
@@ -184,27 +191,88 @@ class ClientConnection(asyncio.Protocol):
         except Exception:
             self.break_off()
             raise
+        finally:
+            if self.flight is not None:
+                self.flight.cancel()
 
     async def _next_request(self) -> Inbound | Refused | None:
-        """The next head, None when there is none any more. Whoever pipelines lets the other connections have their turn."""
+        """The next request to walk, None when there is none any more or a flight has stopped. Whoever pipelines lets the
+        other connections have their turn."""
         heads = self._heads
-        if heads.ready():
-            await asyncio.sleep(0)
-        else:
+        while self.keep:
+            if heads.ready():
+                await asyncio.sleep(0)
+                return self._take()
             if self._eof:
                 return None
-            self._read_deadline = self._loop.time() + (self._times.head if heads.held else self._patience)
-            self._waiter = self._loop.create_future()
+            await self._until_called()
+            if self._stopped:
+                return None
+            if self._request is not None:
+                request, self._request = self._request, None
+                return request
+            if heads.ready():
+                continue  # it came between a deadline and this
+            if not self._landed:
+                return self._refuse(Fault(408, "head_timeout")) if heads.held and not self._eof else None
+            self._landed = False
+            if self._writing_paused:
+                await self._until_writable()
+        return None
+
+    async def _until_called(self) -> None:
+        """Sleep until there is something to walk; ordinary requests depart and land meanwhile."""
+        self._await_head()
+        self._waiter = self._loop.create_future()
+        await self._waiter
+        self._waiter = None
+
+    def _await_head(self) -> None:
+        self._idle = True
+        self._read_deadline = self._loop.time() + (self._times.head if self._heads.held else self._patience)
+        if self._reading_paused:
             self._resume_reading()
-            await self._waiter
-            self._waiter = None
-            if not heads.ready():
-                return Fault(408, "head_timeout") if heads.held and not self._eof else None
+
+    def _take(self) -> Inbound | Refused:
+        """Take the head that is ready, and what follows from it for the connection."""
         self._read_deadline = NEVER
-        request = heads.take()
-        if isinstance(request, Inbound) and request.length != 0:
+        request = self._heads.take()
+        if not isinstance(request, Inbound):
+            return self._refuse(request)
+        self.keep = request.keep_alive and not self._owner.draining
+        self._unread = False
+        if request.length != 0:
             self.body = Chunked() if request.length is None else Length(request.length)
         return request
+
+    def _refuse(self, message: Refused) -> Refused:
+        self.keep = False
+        self._unread = True
+        return message
+
+    def _depart(self) -> None:
+        """A head is here while the task sleeps: let it depart, or wake the task for it."""
+        self._idle = False
+        request = self._take()
+        if isinstance(request, Inbound) and self._owner.road.depart(self, request):
+            return
+        self._request = request
+        self._wake()
+
+    def landed(self) -> None:
+        """The flight has brought its answer whole: the connection is free for the next request."""
+        self.flight = None
+        self._end_request()
+        if self.keep and not (self._heads.held or self._eof or self._writing_paused or self.gone):
+            self._await_head()
+        else:
+            self._landed = True
+            self._wake()
+
+    def walk_on(self) -> None:
+        """The flight can go no further: the task walks on with it."""
+        self._stopped = True
+        self._wake()
 
     def _end_request(self) -> None:
         """Leave the finished request behind. A body that was not read to its end ends the connection with it."""
@@ -220,6 +288,7 @@ class ClientConnection(asyncio.Protocol):
             self.body = None
 
     def _wake(self) -> None:
+        self._idle = False
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -271,7 +340,7 @@ class ClientConnection(asyncio.Protocol):
             self._lingering -= len(data)
             if self._lingering <= 0:
                 self._transport.abort()
-        elif self._waiter is not None:
+        elif self._idle:
             self._read_head(data)
         else:
             self._heads.held += data
@@ -286,7 +355,7 @@ class ClientConnection(asyncio.Protocol):
             heads.held = data
             self._read_deadline = self._loop.time() + self._times.head
         if heads.ready():
-            self._wake()
+            self._depart()
 
     def flow(self, sink: Sink) -> None:
         """From now on give the request's body to `sink`: at once what is here already, then as it comes."""

@@ -17,11 +17,25 @@ Refused = Fault | BadCredential
 Sink = Callable[[bytes], None]
 
 
+class Flight(Protocol):
+    """A request under way without a coroutine."""
+
+    async def walk(self) -> None:
+        """Go on with one."""
+
+    def cancel(self) -> None:
+        """The connection has ended: give up, and bear witness of it."""
+
+
 class Road(Protocol):
     """What walks a request from head to answer."""
 
     async def walk(self, client: ClientConnection, request: Inbound | Refused) -> None:
         """Answer one request. Sets `client.keep` to False when the connection must end after it."""
+
+    def depart(self, client: ClientConnection, request: Inbound) -> bool:
+        """Send a request on its way without a coroutine: `client.flight` is set, and later its `landed` or `walk_on` called.
+        False when the request must be walked; nothing has been done of it then."""
 
 
 class Owner(Protocol):

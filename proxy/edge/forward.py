@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
@@ -55,14 +54,17 @@ class Forwarder:
         o = upstream.options
         self._default_host = f"{o.host}:{o.port}".encode()
 
-    async def send(self, client: ClientConnection, request: Inbound, passage: Passage, gathered: bytes = b"") -> Sending:
-        """Send a request and wait for the head of its answer; `gathered` is what was already read of its body. Raises
-        ExchangeError."""
+    def prepare(self, client: ClientConnection, request: Inbound, gathered: bytes = b"") -> Sending:
+        """A request as it will be sent; `gathered` is what was already read of its body."""
         head = request_head(request, client.peer, self._forwarding, self._default_host)
         flow = None
         if client.body is not None:
             flow = BodyFlow(client, request, self._upstream.options.head_timeout, gathered)
-        sending = Sending(head, flow)
+        return Sending(head, flow)
+
+    async def send(self, client: ClientConnection, request: Inbound, passage: Passage, gathered: bytes = b"") -> Sending:
+        """Send a request and wait for the head of its answer. Raises ExchangeError."""
+        sending = self.prepare(client, request, gathered)
         if request.expects_continue:
             client.invite()
         await self._attempt(client, request, passage, sending, fresh=False)
@@ -74,25 +76,35 @@ class Forwarder:
         self.end(client, sending)
         await self._attempt(client, request, passage, sending, fresh=True)
 
+    async def go_on(self, client: ClientConnection, request: Inbound, passage: Passage, sending: Sending) -> None:
+        """Wait for the head of the answer to what was begun. Raises ExchangeError."""
+        await self._attempt(client, request, passage, sending, fresh=False, begun=True)
+
     async def _attempt(
-        self, client: ClientConnection, request: Inbound, passage: Passage, sending: Sending, *, fresh: bool
+        self,
+        client: ClientConnection,
+        request: Inbound,
+        passage: Passage,
+        sending: Sending,
+        *,
+        fresh: bool,
+        begun: bool = False,
     ) -> None:
         method = request.method
         while True:
-            writes = method in _RESERVED_FOR_IDEMPOTENT
-            connection = None if fresh else self._upstream.take_idle(writes=writes)
-            if connection is None:
-                connection = await self._upstream.acquire(writes=writes, fresh=fresh)
-            sending.connection = connection
-            sending.held = True
+            if not begun and (fresh or not self.take_idle(sending, method)):
+                connection = await self._upstream.acquire(writes=method in _RESERVED_FOR_IDEMPOTENT, fresh=fresh)
+                sending.connection = connection
+                sending.held = True
             try:
-                self._begin(client, connection, passage, sending, method)
-                sending.answer = await connection.answer()
+                if not begun:
+                    self.begin(client, passage, sending, method)
+                sending.answer = await sending.connection.answer()
             except ExchangeError as error:
                 self._drop(client, sending)
                 if fresh or not error.untouched or method not in _IDEMPOTENT or not sending.replayable():
                     raise
-                fresh = True
+                fresh, begun = True, False
                 passage.attempts += 1
             except BaseException:
                 self._drop(client, sending)
@@ -100,16 +112,27 @@ class Forwarder:
             else:
                 return
 
-    def _begin(
-        self, client: ClientConnection, connection: BackendConnection, passage: Passage, sending: Sending, method: bytes
-    ) -> None:
+    def has_idle(self) -> bool:
+        """Whether a connection may be at hand without waiting."""
+        return self._upstream.has_idle()
+
+    def take_idle(self, sending: Sending, method: bytes) -> bool:
+        """Give the request an idle connection, if one is at hand that is fit to carry it."""
+        connection = self._upstream.take_idle(writes=method in _RESERVED_FOR_IDEMPOTENT)
+        if connection is None:
+            return False
+        sending.connection = connection
+        sending.held = True
+        return True
+
+    def begin(self, client: ClientConnection, passage: Passage, sending: Sending, method: bytes) -> None:
+        """Write the request to its connection. Raises ExchangeError when the client broke before."""
         if client.fault is not None:
             raise client.fault
-        client.backend = connection
+        connection = client.backend = sending.connection
         passage.backend = connection.address
-        now = asyncio.get_running_loop().time()
         left = ANSWER_WITHIN - (time.monotonic() - passage.started)
-        connection.send(sending.head, method, now + min(self._upstream.options.head_timeout, left))
+        connection.send(sending.head, method, min(self._upstream.options.head_timeout, left))
         if sending.flow is not None:
             sending.flow.begin(connection)
 
@@ -146,8 +169,31 @@ class Forwarder:
     ) -> None:
         """Give the backend's answer to the client as it comes; `seen` is shown the body's octets on their way. A break after
         the head is shown as a break."""
-        answer, connection = sending.answer, sending.connection
-        data, whole = connection.take_early(self._upstream.options.body_timeout)
+        chunked = self.deliver(client, request, passage, sending, lines, seen)
+        if chunked is None:
+            return
+        try:
+            await sending.connection.relay(_Downstream(client, passage, seen, chunked=chunked))
+        except ExchangeError as error:
+            passage.fault = error.kind
+            client.break_off()
+            return
+        if chunked:
+            client.write(LAST_CHUNK)
+
+    def deliver(
+        self,
+        client: ClientConnection,
+        request: Inbound,
+        passage: Passage,
+        sending: Sending,
+        lines: list[bytes],
+        seen: Callable[[bytes], None] | None = None,
+    ) -> bool | None:
+        """Give the client the head of the answer and what has come of the body. Returns None when that was all, else whether
+        the rest is to be chunked. Raises ExchangeError when the body broke already."""
+        answer = sending.answer
+        data, whole = sending.connection.take_early(self._upstream.options.body_timeout)
         if client.body is not None and not client.body.done:
             client.keep = False
         chunked = self._frame(client, request, answer, data if whole else None, lines)
@@ -158,18 +204,8 @@ class Forwarder:
             seen(data)
         if data and chunked:
             data = chunk(data)
-        if whole:
-            client.write(head + data + LAST_CHUNK if chunked else head + data)
-            return
-        client.write(head + data)
-        try:
-            await connection.relay(_Downstream(client, passage, seen, chunked=chunked))
-        except ExchangeError as error:
-            passage.fault = error.kind
-            client.break_off()
-            return
-        if chunked:
-            client.write(LAST_CHUNK)
+        client.write(head + data + LAST_CHUNK if whole and chunked else head + data)
+        return None if whole else chunked
 
     @staticmethod
     def _frame(client: ClientConnection, request: Inbound, answer: Outbound, whole: bytes | None, lines: list[bytes]) -> bool:

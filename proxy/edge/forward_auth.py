@@ -31,3 +31,7 @@ class ForwardAuth:
                 asked = msgspec.structs.replace(request, request=asked)
             request = asked
         await self._road.walk(client, request)
+
+    def depart(self, client: ClientConnection, request: Inbound) -> bool:
+        """See client_ports.Road."""
+        return not is_question(request.target, self._path, self._front) and self._road.depart(client, request)

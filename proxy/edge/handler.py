@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -91,11 +91,53 @@ class Handler:
             return
         passage = self._passage(client, request)
         self.inflight += 1
+        await self._to_the_end(client, passage, self._walk(client, request, passage))
+
+    async def go_on(
+        self,
+        client: ClientConnection,
+        request: Inbound,
+        passage: Passage,
+        sending: Sending,
+        started: float,
+        error: Exception | None,
+    ) -> None:
+        """Walk on with a request that was sent at `started` (monotonic) without a coroutine; `error` is what stopped it."""
+        await self._to_the_end(client, passage, self._resume(client, request, passage, sending, started, error))
+
+    def depart(self, client: ClientConnection, request: Inbound) -> bool:
+        """See Road: here everything is walked."""
+        del client, request
+        return False
+
+    def ordinary(self, client: ClientConnection, request: Inbound) -> Passage | None:
+        """The passage of a request whose token is known and good by what is in memory; None when it has to be walked."""
+        if self._requests is not None or request.answered_here:
+            return None
+        if request.target == self._options.probe_target or (self._oauth is not None and self._oauth.endpoint(request)):
+            return None
+        credential = self._credential(client, request)
+        if not isinstance(credential, Bearer):
+            return None
+        operation = self._operation(request)
+        judgement = self._judge.from_memory(credential, operation)
+        if judgement is None or not isinstance(judgement.verdict, Allow):
+            return None
+        passage = self._passage(client, request)
+        passage.credential = credential
+        passage.operation = operation
+        passage.judgement = judgement
+        return passage
+
+    def finish(self, client: ClientConnection, passage: Passage) -> None:
+        """The exchange is over: everybody who takes notice of it is told."""
+        self.inflight -= 1
+        passage.bytes_in = client.body_octets
+        self._witness.saw(passage.exchange(passage.tenant(self._witness)))
+
+    async def _to_the_end(self, client: ClientConnection, passage: Passage, road: Awaitable[None]) -> None:
         try:
-            if isinstance(request, Inbound):
-                await self._walk(client, request, passage)
-            else:
-                self._refuse_message(client, request, passage)
+            await road
         except ExchangeError as error:
             self._broken(client, passage, error.kind)
         except Unrecorded:
@@ -107,11 +149,12 @@ class Handler:
             self._report("road", error)
             self._broken(client, passage, FaultKind.INTERNAL)
         finally:
-            self.inflight -= 1
-            passage.bytes_in = client.body_octets
-            self._witness.saw(passage.exchange(passage.tenant(self._witness)))
+            self.finish(client, passage)
 
-    async def _walk(self, client: ClientConnection, request: Inbound, passage: Passage) -> None:
+    async def _walk(self, client: ClientConnection, request: Inbound | Fault | BadCredential, passage: Passage) -> None:
+        if not isinstance(request, Inbound):
+            self._refuse_message(client, request, passage)
+            return
         if self._requests is not None and (wait := self._requests.of_address(passage.client)):
             passage.credential = self._credential(client, request)  # so that it is masked in what is written
             self._too_many(client, passage, FaultKind.TOO_MANY_REQUESTS, wait, bodiless=request.method == b"HEAD")
@@ -274,6 +317,25 @@ class Handler:
         started = time.monotonic()
         sending = await self._forwarder.send(client, request, passage, passage.gathered)
         passage.backend_seconds = time.monotonic() - started
+        await self._answer(client, request, passage, sending)
+
+    async def _resume(
+        self,
+        client: ClientConnection,
+        request: Inbound,
+        passage: Passage,
+        sending: Sending,
+        started: float,
+        error: Exception | None,
+    ) -> None:
+        if error is not None:
+            self._forwarder.abandon(client, sending)
+            raise error
+        await self._forwarder.go_on(client, request, passage, sending)
+        passage.backend_seconds = time.monotonic() - started
+        await self._answer(client, request, passage, sending)
+
+    async def _answer(self, client: ClientConnection, request: Inbound, passage: Passage, sending: Sending) -> None:
         try:
             if sending.answer.status in (401, 403):
                 await self._backend_refused(client, request, passage, sending)

@@ -59,6 +59,10 @@ class Upstream:
         """Requests that wait for a connection."""
         return len(self._waiting)
 
+    def has_idle(self) -> bool:
+        """Whether `take_idle` may give one."""
+        return bool(self._idle) and not (self._waiting or self._called)
+
     def take_idle(self, *, writes: bool) -> BackendConnection | None:
         """Return an idle connection that is fit to carry a request, at once and without waiting; None when there is none or
         others wait already."""

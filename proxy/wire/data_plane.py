@@ -17,6 +17,7 @@ from proxy.core.policy import Policy
 from proxy.edge.client_connection import Times
 from proxy.edge.client_ports import Road
 from proxy.edge.deadlines import Deadlines
+from proxy.edge.express import Express
 from proxy.edge.forward import Forwarder
 from proxy.edge.forward_auth import ForwardAuth
 from proxy.edge.handler import Handler, RoadOptions
@@ -68,9 +69,9 @@ class DataPlane:
             rate(bound.requests_per_address, bound.requests_per_tenant),
             rate(bound.refusals_per_address, bound.refusals_per_tenant),
         )
-        self.road: Road = self.handler
+        self.road: Road = Express(self.handler, forwarder, report)
         if asking.front != "off":
-            self.road = ForwardAuth(self.handler, asking.path.encode(), Front(asking.front), self.options.limits)
+            self.road = ForwardAuth(self.road, asking.path.encode(), Front(asking.front), self.options.limits)
 
 
 def listener_options(settings: Settings) -> ListenerOptions:

@@ -86,6 +86,11 @@ class _OpsRoad:
         self._desk = desk
         self._report = report
 
+    def depart(self, client: ClientConnection, request: Inbound) -> bool:
+        """See Road: everything is walked."""
+        del client, request
+        return False
+
     async def walk(self, client: ClientConnection, request: Inbound | Fault | BadCredential) -> None:
         """See client_ports.Road."""
         bodiless = isinstance(request, Inbound) and request.method == b"HEAD"

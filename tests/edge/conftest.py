@@ -1,4 +1,4 @@
-"""Everything at the edge is tested on both event loops: asyncio's own, and uvloop, which production runs on."""
+"""Everything at the edge is tested twice: the plain road on asyncio's own loop, the express road on uvloop as in production."""
 
 from __future__ import annotations
 
