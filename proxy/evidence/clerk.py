@@ -16,6 +16,7 @@ from proxy.core.incident import Admission, Case, Incident, Unrecorded
 from proxy.core.token import Known, Reading
 from proxy.evidence.aliases import Aliases
 from proxy.evidence.beside import Beside
+from proxy.evidence.bus import Bus
 from proxy.evidence.client import prefix_of
 from proxy.evidence.events import Events
 from proxy.evidence.fold import FLUSH_EVERY, Folder
@@ -41,6 +42,7 @@ class Clerk:
         beside: Beside | None = None,
         events: Events | None = None,
         aliases: Aliases | None = None,
+        bus: Bus | None = None,
     ) -> None:
         self._witness = witness
         self._folder = folder
@@ -50,6 +52,7 @@ class Clerk:
         self._sinks = tuple(sinks)
         self._beside = beside
         self._events = events
+        self._bus = bus
         self._aliases = aliases
 
     def admit(self, case: Case) -> Admission:
@@ -118,6 +121,8 @@ class Clerk:
         self._history.changed(fingerprint, change)
         if self._events is not None:
             self._events.changed(fingerprint, change)
+        if self._bus is not None:
+            self._bus.tell(fingerprint)
 
     def history(self, fingerprint: str) -> TokenHistory | None:
         """What memory has of a token."""

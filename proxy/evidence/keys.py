@@ -38,6 +38,9 @@ PURGED: Final = "sw:{chains}:purged"
 LAYOUT: Final = "sw:{layout}:number"
 """string: the number of the layout, that of this page (`evidence/layout.py`)."""
 
+CHANGES: Final = "sw:{changes}:bus"
+"""stream: fingerprints of tokens whose state was seen to change, the newest 10,000 (`evidence/bus.py`)."""
+
 CHAIN_BLOCK: Final = 100
 """Records in one hash of a chain's log: stays within hash-max-listpack-entries (128) of Redis 7, the compact form."""
 

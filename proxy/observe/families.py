@@ -97,6 +97,12 @@ CACHE_EVENTS: Final = Family(
     ("event",),
     "The memory of readings: hit, miss, negative_hit, stale, evicted, invalidated.",
 )
+FLEET_CHANGES: Final = Family(
+    "fleet_changes_total",
+    Type.COUNTER,
+    ("event",),
+    "Changes of tokens told to the fleet, heard from it, and gaps after which everything is read anew: told, heard, gap.",
+)
 UPSTREAM_DURATION: Final = Family(
     "upstream_duration_seconds",
     Type.HISTOGRAM,
@@ -190,6 +196,7 @@ BUILD_INFO: Final = Family("build_info", Type.GAUGE, ("version", "python"), "Alw
 FAMILIES: Final = (
     REQUESTS, REQUEST_DURATION, DECISIONS, DENIALS, WOULD_DENY, VALIDATOR_DURATION, VALIDATOR_STATE,
     BREAKER_STATE, BREAKER_OPENED, SOURCE_DISAGREEMENTS, CACHE_EVENTS,
+    FLEET_CHANGES,
     UPSTREAM_DURATION, UPSTREAM_UNAUTHORIZED, INCIDENTS,
     MADE_ROOM, STORE_UP, STORE_DURATION, TENANT_LAST, TENANT_SILENT,
     TOKEN_EXPIRY, OAUTH_CALLS,

@@ -153,6 +153,22 @@ class Fresh:
                 if reading is not None and not isinstance(reading.state, Unavailable):
                     self._known[fingerprint] = held.again(reading, asked, answered)
 
+    def forget(self, fingerprint: str) -> None:
+        """Somebody else saw it change: ask the source at its next use. What it was is kept, so that the change is told. One
+        that is held dead stays so until its re-read, for a replica may not know that yet."""
+        held = self._known.get(fingerprint)
+        if held is not None and _is_alive(held):
+            self._let_go(fingerprint, held)
+        self._negative.pop(fingerprint, None)
+
+    def forget_all(self) -> None:
+        """Ask the source for everything anew; but while it does not answer, what is held is all there is."""
+        self._negative.clear()
+        if self._source_state == "ok":
+            for fingerprint, held in list(self._known.items()):
+                if _is_alive(held):
+                    self._let_go(fingerprint, held)
+
     def rows(self) -> list[Known]:
         """The rows of the tokens in memory. May be called from another thread."""
         return [held.state for held in list(self._known.values()) if isinstance(held.state, Known)]
@@ -317,6 +333,10 @@ class Fresh:
         self._changes += 1
         if self._on_change is not None:
             self._on_change(fingerprint, StateChange(before.state, after.state, before.read_at, after.read_at))
+
+
+def _is_alive(held: Held) -> bool:
+    return isinstance(held.state, Known) and held.state.revoked_at is None
 
 
 def _last_known(before: Held | None) -> Known | None:

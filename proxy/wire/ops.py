@@ -61,6 +61,11 @@ def watch(metrics: Metrics, present: Present, evidence: Evidence, ticker: Ticker
     oauth = evidence.oauth
     metrics.watch("oauth_calls_total", lambda: {key: float(count) for key, count in oauth.calls.items()})
     metrics.watch("oauth_lint_total", lambda: {(finding,): float(count) for finding, count in oauth.findings.items()})
+    bus = evidence.bus.state
+    metrics.watch(
+        "fleet_changes_total",
+        lambda: {("told",): float(bus.told), ("heard",): float(bus.heard), ("gap",): float(bus.gaps)},
+    )
     metrics.watch("token_cache_events_total", lambda: _cache_events(present.side.fresh))
     metrics.watch("token_expiry_timestamp_seconds", lambda: first_expiries(present.side.fresh.rows()))
     metrics.watch(

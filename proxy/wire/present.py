@@ -143,6 +143,14 @@ class Present:
         """The names of a token under the keys from before."""
         return self.side.fingerprinter.former(secret.reveal())
 
+    def forget(self, fingerprint: str) -> None:
+        """Somebody of the fleet saw a token change."""
+        self.side.fresh.forget(fingerprint)
+
+    def forget_all(self) -> None:
+        """The fleet may have seen anything change."""
+        self.side.fresh.forget_all()
+
     async def read(self, secret: Secret) -> Reading:
         """See TokenSource."""
         return await self.source.read(secret)

@@ -126,6 +126,7 @@ class Program:
             self.present.former,
         )
         side = self.present.side = self._token_side(settings, self._fingerprinter)
+        evidence.bus.listen(self.present.forget, self.present.forget_all)
         plane = self.present.plane = self._data_plane(settings, side)
         listener = self.present.listener = Listener(plane.options, plane.road, self._deadlines, self._edge_tasks, plane.peers)
         lately = Lately(self.metrics)

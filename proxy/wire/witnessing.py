@@ -18,6 +18,7 @@ from proxy.core.token import Known, Reading, TokenSource, Unavailable
 from proxy.evidence.activity import Activity
 from proxy.evidence.aliases import Aliases, Former
 from proxy.evidence.beside import Beside
+from proxy.evidence.bus import Bus
 from proxy.evidence.clerk import Clerk
 from proxy.evidence.events import Events
 from proxy.evidence.fold import Folder
@@ -98,6 +99,7 @@ class Evidence:
             store, _look(source), lambda name: self.history.tenant_of(name) or "", structlog.get_logger("oauth").warning, keep
         )
         self.silence = Watch(store, _went_silent, expected_of(settings), keep)
+        self.bus = Bus(store, process)
         self.clerk = Clerk(
             self.witness,
             self.folder,
@@ -108,6 +110,7 @@ class Evidence:
             self.beside,
             self.events,
             self.aliases,
+            self.bus,
         )
 
     def start(self, tasks: Tasks) -> None:
@@ -121,6 +124,7 @@ class Evidence:
         _ = tasks.keep(self.events.run, "events")
         _ = tasks.keep(self.silence.run, "silence")
         _ = tasks.keep(self.oauth.run, "oauth ledger")
+        _ = tasks.keep(self.bus.run, "bus")
 
     def beat(self, tasks: Tasks) -> None:
         """Start the heartbeat: once we accept, for its first probe goes through the listener."""
