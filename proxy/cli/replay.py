@@ -10,7 +10,7 @@ import typer
 
 from proxy.cli import screen, times
 from proxy.cli.configuration import ConfigOption, JsonOption, command_for, settings_from
-from proxy.cli.fingerprint import fingerprint_of, read_token
+from proxy.cli.fingerprint import fingerprints_of, read_token
 from proxy.cli.reading import ask, diagnosed, now
 from proxy.cli.screen import Status
 from proxy.core.diagnosis import Evidence
@@ -50,9 +50,9 @@ def command(
     never the backend. Exit status 0 when it was judged; 5 when no source could tell the state now."""
     settings = settings_from(config)
     token = read_token() if with_token else None
-    name = fingerprint_of(settings, token) if token is not None else ""
+    names = fingerprints_of(settings, token) if token is not None else []
     evidence, _ = ask(settings, lambda reader: diagnosed(reader, incident, settings))
-    found = _replayed(settings, evidence, token, name)
+    found = _replayed(settings, evidence, token, names)
     if as_json:
         screen.as_json(found)
     else:
@@ -66,12 +66,14 @@ def _should_be_judged(incident: Incident) -> bool:
     return needs_source(incident) and incident.kind is not Kind.OAUTH_REFUSAL
 
 
-def _replayed(settings: Settings, evidence: Evidence, token: bytes | None, name: str) -> Replay:
+def _replayed(settings: Settings, evidence: Evidence, token: bytes | None, names: list[str]) -> Replay:
     incident = evidence.incident
     if incident is None:
         raise ValueError("evidence without an incident")
-    if token is not None and name != incident.fingerprint:
-        screen.stop(f"stdin holds another token ({name}) than the incident is about ({incident.fingerprint})", "", Status.USAGE)
+    if token is not None and incident.fingerprint not in names:
+        screen.stop(
+            f"stdin holds another token ({names[0]}) than the incident is about ({incident.fingerprint})", "", Status.USAGE
+        )
     scene = set_scene(evidence)
     present: Reading | None = None
     why = ""

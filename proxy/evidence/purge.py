@@ -127,7 +127,7 @@ def _is_of(answer: Any, tenant: str) -> bool:
 
 def _of_token(name: str) -> list[Command]:
     return [
-        ("DEL", keys.history(name), keys.by_token(name), keys.oauth_of_token(name)),
+        ("DEL", keys.history(name), keys.by_token(name), keys.oauth_of_token(name), keys.names(name)),
         ("ZREM", keys.known_tokens(name), name),
         ("ZREM", keys.RECENT_TOKENS, name),
     ]
@@ -138,6 +138,8 @@ async def _of_lists(store: RedisStore, tenant: str) -> list[Command]:
     commands: list[Command] = []
     for key in EVENTS:
         commands += [("ZREM", key, member) for member in await _members(store, key, lambda text: _names(text, tenant))]
+    clients = await _members(store, keys.OAUTH_CLIENTS, lambda text: text.partition("\n")[2] == tenant)
+    commands += [("ZREM", keys.OAUTH_CLIENTS, member) for member in clients]
     for member in await _members(store, keys.RECENT_LINKS, lambda text: text.split(" ", 2)[2:] == [tenant]):
         commands += [("ZREM", keys.RECENT_LINKS, member), ("DEL", keys.refresh_link(member.split(" ")[0]))]
     return commands

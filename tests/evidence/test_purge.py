@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -44,6 +45,7 @@ async def filled(spool_root, store):
     await store.run([
         writes.index(keys.FIRST_USES, 100, 10**9, use),
         *(("ZADD", keys.RECENT_LINKS, 1, f"{'ef' * 16} {n:032x} t{n}") for n in range(3)),
+        *(("ZADD", keys.OAUTH_CLIENTS, 1, f"client{n}\nt{n}") for n in range(3)),
         ("SET", keys.refresh_link("ef" * 16), "x"),
     ])  # fmt: skip
     yield incidents
@@ -64,13 +66,20 @@ async def done(store, wanted, remove=True):
     return last
 
 
+READS = {
+    "stream": ("XRANGE", "-", "+"), "string": ("GET",), "hash": ("HGETALL",), "zset": ("ZRANGE", "0", "-1"),
+    "set": ("SMEMBERS",),
+}  # fmt: skip
+
+
 async def dump(store):
-    """The name of every key, and what lists of all tenants hold."""
-    names = set()
-    for kind in ("stream", "string", "hash", "zset"):
-        names |= {name async for name in store.scan("sw:*", kind)}
-    lists = await store.run([("ZRANGE", key, 0, -1) for key in (keys.RECENT, keys.TENANTS, keys.FIRST_USES, keys.RECENT_LINKS)])
-    return names, repr(lists)
+    """The name of every key, and everything that is under them."""
+    names, whole = set(), []
+    for kind, (command, *rest) in READS.items():
+        found = [name async for name in store.scan("sw:*", kind)]
+        names |= set(found)
+        whole += await store.run([(command, name, *rest) for name in found])
+    return names, repr(whole)
 
 
 async def test_a_tenant_is_forgotten_altogether_and_the_others_are_as_they_were(store, filled):
@@ -87,9 +96,10 @@ async def test_a_tenant_is_forgotten_altogether_and_the_others_are_as_they_were(
     assert (None, [], False) == (
         await reader.last_request("t1"), await reader.activity("t1", NOW - DAY, NOW + DAY), "t1" in await reader.tenants(),
     )  # fmt: skip
-    left, lists = await dump(store)
+    left, held = await dump(store)
     assert [] == [name for name in left if name.endswith((":t1", f"{1:032x}"))]
-    assert "t1" not in lists
+    assert [] == re.findall(r".{20}\bt1\b.{20}", held), "its name stands nowhere"
+    assert [] == re.findall(rf".{{20}}{1:032x}.{{20}}", held), "nor does its token's"
     ids = {i.id for i in filled if i.tenant == "t1"}
     assert [] == [name for name in left if name[-26:] in ids]
 
