@@ -9,8 +9,9 @@ import re
 import pytest
 
 from tests.end_to_end.running import get
+from tests.sources.doorkeeper_tables import digest
 from tests.sources.issuer import says
-from tests.sources.test_wired import digest, introspection, issuer, running
+from tests.sources.test_wired import introspection, issuer, running
 
 __all__ = ["issuer"]
 
