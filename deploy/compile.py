@@ -41,6 +41,7 @@ ROAD: Final = (
     "proxy/sources/fresh.py",
     "proxy/edge/judge.py",
     # the road and its two connections
+    "proxy/edge/express.py",
     "proxy/edge/handler.py",
     "proxy/edge/forward.py",
     "proxy/edge/passage.py",
@@ -54,6 +55,13 @@ ROAD: Final = (
     "proxy/observe/metrics.py",
     "proxy/observe/cells.py",
     "proxy/observe/tenant_names.py",
+    "proxy/evidence/clerk.py",
+    "proxy/evidence/beside.py",
+    "proxy/evidence/backends.py",
+    "proxy/evidence/accounts.py",
+    "proxy/evidence/clients.py",
+    "proxy/evidence/client.py",
+    "proxy/evidence/token_memory.py",
     "proxy/evidence/history.py",
     "proxy/evidence/activity.py",
 )
