@@ -187,38 +187,54 @@ _PARAMETERS: Final = (b"access_token", b"bearer_token")
 """In Doorkeeper's order (access_token_methods)."""
 
 
-def extract_urlencoded(encoded: bytes, place: str, fingerprinter: Fingerprinter) -> Credential:
-    """Read a token out of a query or a form (RFC 6750 sections 2.2 and 2.3)."""
+Pairs = Sequence[tuple[bytes, bytes]]
+
+
+def urlencoded_pairs(encoded: bytes) -> Pairs:
+    """Names and values of a query or a form, those that may hold a token."""
     pairs = []
     for part in encoded.split(b"&"):
         if b"token" in part or b"%" in part:
             name, _, value = part.replace(b"+", b" ").partition(b"=")
             pairs.append((unquote_to_bytes(name), unquote_to_bytes(value)))
-    return _extract_parameters(pairs, place, fingerprinter)
+    return pairs
 
 
-def extract_form(body: bytes, fingerprinter: Fingerprinter, *, json: bool) -> Credential:
-    """Read a token out of a form, or out of a JSON object; what is no object, or no JSON, holds none."""
+def form_pairs(body: bytes, *, json: bool) -> Pairs:
+    """Names and values of a form, or of a JSON object; what is no object, or no JSON, holds none."""
     if not json:
-        return extract_urlencoded(body, "form", fingerprinter)
+        return urlencoded_pairs(body)
     try:
         members = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Missing()
-    pairs = [(name.encode(), v.encode()) for name, v in members.items() if isinstance(v, str)]
-    return _extract_parameters(pairs, "form", fingerprinter)
+        return ()
+    return [(name.encode(), v.encode()) for name, v in members.items() if isinstance(v, str)]
 
 
-def _extract_parameters(pairs: Sequence[tuple[bytes, bytes]], place: str, fingerprinter: Fingerprinter) -> Credential:
+def holds_token(pairs: Pairs) -> bool:
+    """Whether a parameter is there from which Doorkeeper may read a token."""
+    return any(_is_of(wanted, name) for wanted in _PARAMETERS for name, _ in pairs)
+
+
+def extract_parameters(form: Pairs, query: Pairs, fingerprinter: Fingerprinter) -> Credential:
+    """Read a token out of form and query (RFC 6750 sections 2.2 and 2.3). Of a parameter that is in both the query's counts,
+    even an empty one: Rails merges it over the form's (ActionDispatch::Http::Parameters#parameters)."""
     for wanted in _PARAMETERS:
-        for name, value in pairs:
-            if name[: len(wanted) + 1] == wanted + b"[":
-                # Rack makes a list of it, and Doorkeeper refuses a list
+        in_query = [(name, value) for name, value in query if _is_of(wanted, name)]
+        found = in_query or [(name, value) for name, value in form if _is_of(wanted, name)]
+        for name, value in found:
+            if name != wanted:
+                # Rack makes a list or a hash of it, and Doorkeeper refuses that
                 return _malformed(Why.CHARACTERS, value, fingerprinter)
-        credential = extract_parameter([value for name, value in pairs if name == wanted], place, fingerprinter)
+        place = "query" if in_query else "form"
+        credential = extract_parameter([value for _, value in found], place, fingerprinter)
         if not isinstance(credential, Missing):
             return credential
     return Missing()
+
+
+def _is_of(wanted: bytes, name: bytes) -> bool:
+    return name == wanted or name[: len(wanted) + 1] == wanted + b"["
 
 
 def extract_parameter(values: Sequence[bytes], place: str, fingerprinter: Fingerprinter) -> Credential:

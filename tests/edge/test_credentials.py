@@ -167,8 +167,10 @@ ELSEWHERE = [
     Elsewhere("form, twice: the last counts", b"", FORM, b"access_token=x&access_token=" + GOOD, place="form"),
     Elsewhere("form, a list", b"", FORM, b"access_token[]=" + GOOD, 401),
     Elsewhere("header wins over form", b"", FORM + BAD, b"access_token=" + GOOD, 401),
-    Elsewhere("form wins over query", b"?access_token=x", FORM, b"access_token=" + GOOD, place="form"),
-    Elsewhere("bad form wins over query", b"?access_token=" + GOOD, FORM, b"access_token=x", 401),
+    Elsewhere("query wins over form", b"?access_token=" + GOOD, FORM, b"access_token=x"),
+    Elsewhere("bad query wins over form", b"?access_token=x", FORM, b"access_token=" + GOOD, 401),
+    Elsewhere("empty query wins over form", b"?access_token=", FORM, b"access_token=" + GOOD, 401),
+    Elsewhere("by name: access_token first", b"?bearer_token=x", FORM, b"access_token=" + GOOD, place="form"),
     Elsewhere("json", b"", JSON, as_json(a=1, access_token=GOOD), place="form"),
     Elsewhere("json, twice: the last counts", b"", JSON, b'{"access_token":"x","access_token":"%b"}' % GOOD, place="form"),
     Elsewhere("json, a list", b"", JSON, as_json(access_token=[1]), 401),
@@ -215,6 +217,19 @@ async def test_query_and_form_are_refused_unless_allowed(world: World, case: Els
     assert answer is not None
     assert 401 == answer.status
     assert [] == world.backend.requests
+
+
+async def test_where_only_the_form_may_hold_one_a_query_with_another_is_refused_and_reaches_nobody():
+    """Rails lets the query win, so that the backend would go by a token that nobody has judged."""
+    async with World.open(road={"form_token": True}) as world:
+        body = b"access_token=" + GOOD
+        for query in (b"?access_token=x", b"?bearer_token=x", b"?access%5Ftoken=x", b"?access_token[]=x"):
+            answer = await world.ask(
+                b"POST /Users%b HTTP/1.1\r\nHost: a\r\n%bContent-Length: %d\r\n\r\n%b" % (query, FORM, len(body), body)
+            )
+            assert answer is not None
+            assert (401, 0) == (answer.status, len(world.backend.requests))
+        world.check()
 
 
 async def test_chunked_form_is_forwarded_whole_after_the_verdict():
