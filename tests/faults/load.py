@@ -51,12 +51,14 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Load:
-    """Sends until it is stopped. `revoked_at` has the monotonic time from which on each revoked token is revoked."""
+    """Sends until it is stopped. `unknown` makes a token that nobody has; `revoked_at` has the monotonic time from which on
+    each revoked token is revoked."""
 
     def __init__(
         self, url: str, valid: list[str], revoked: list[str], never_seen: Iterator[str], patience: float = PATIENCE
     ) -> None:
         self._patience = patience
+        self.unknown: Callable[[], str] = lambda: f"unknown-{secrets.token_hex(12)}"
         self.sent: list[Sent] = []
         self.revoked_at: dict[str, float] = dict.fromkeys(revoked, 0.0)
         self._url = url
@@ -84,16 +86,13 @@ class Load:
         def revoked() -> str:
             return list(self.revoked_at)[next(turn) % len(self.revoked_at)]
 
-        def unknown() -> str:
-            return f"unknown-{secrets.token_hex(12)}"
-
         plans: list[tuple[Kind, Callable[[], str], float, bool]] = [
             (Kind.VALID, valid, 0.06, True),
             (Kind.VALID, valid, 0.06, True),
             (Kind.VALID, valid, 0.13, False),
             (Kind.NEVER_SEEN, lambda: next(self._never_seen), 0.2, True),
             (Kind.REVOKED, revoked, 0.12, True),
-            (Kind.UNKNOWN, unknown, 0.15, True),
+            (Kind.UNKNOWN, self.unknown, 0.15, True),
         ]
         self._tasks = [asyncio.create_task(self._send(*plan)) for plan in plans]
 

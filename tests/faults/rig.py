@@ -19,7 +19,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import asyncpg
@@ -38,7 +39,7 @@ FRESH_FOR: Final = 2.0
 """As configured below, in seconds: a revocation is enforced within FRESH_FOR, and with the source away STALE_GRACE later."""
 
 NEVER_SEEN: Final = 4_000
-"""Tokens that lie in the table and are used once each."""
+"""Tokens that lie in the table and are used in turn: in a run of the matrix once each."""
 
 VALID: Final = 12
 REVOKED: Final = 4
@@ -91,8 +92,9 @@ class Rig:
         self.to_proxy: Relay
         self.disks: dict[str, pathlib.Path] = {}
         self.environ: dict[str, str] = {}
+        self.settings: dict[str, str] = {}
         self.clock = primary.directory / "clock"  # where the server's user may read it
-        self.never_seen = (f"never-seen-{number}" for number in itertools.count(1))
+        self.never_seen = (f"never-seen-{number % NEVER_SEEN + 1}" for number in itertools.count())
         self._names = itertools.count(1)
         self._command = [*primary._process.command]
 
@@ -108,7 +110,7 @@ class Rig:
 
     async def start_proxy(self) -> None:
         """Start the proxy, and send the relay there."""
-        await asyncio.to_thread(self.proxy.start, _ENVIRON | self.environ)
+        await asyncio.to_thread(self.proxy.start, self.settings | self.environ)
         self.to_proxy.to = int(self.proxy.data.rpartition(":")[2])
 
     @contextlib.asynccontextmanager
@@ -266,26 +268,29 @@ def _servers(stack: contextlib.ExitStack) -> tuple[PostgresServer, Installation]
 
 
 @contextlib.asynccontextmanager
-async def running_rig() -> AsyncIterator[Rig]:
-    """Build everything; some five seconds."""
+async def running_rig(environ: Mapping[str, str] = MappingProxyType({}), *, small_disks: bool = True) -> AsyncIterator[Rig]:
+    """Build everything; some five seconds. `environ` holds further settings of the proxy."""
     async with contextlib.AsyncExitStack() as relays:
         stack = relays.enter_context(contextlib.ExitStack())
         primary, install = _servers(stack)
         await _fill(primary)
         replica = stack.enter_context(install.replica(primary))
         store_directory = stack.enter_context(room())
-        stack.enter_context(tmpfs(store_directory, _STORE_MIB))
+        if small_disks:
+            stack.enter_context(tmpfs(store_directory, _STORE_MIB))
         store = StoreServer(engine("bundled"), store_directory, tcp=True, arguments=("--appendfsync", "everysec"))
         store.start()
         stack.callback(store.kill)
         backend, backend_port = _backend(stack)
         rig = Rig(primary, replica, store, backend)
+        rig.settings = {**_ENVIRON, **environ}
         ports = (primary.port, replica.port, store.port, backend_port, 0)
         ways = [await relays.enter_async_context(Relay(port)) for port in ports]
         rig.to_primary, rig.to_replica, rig.to_store, rig.to_backend, rig.to_proxy = ways
         directory = stack.enter_context(room())
         (directory / "state").mkdir()
-        stack.enter_context(tmpfs(directory / "state", _STATE_MIB))
+        if small_disks:
+            stack.enter_context(tmpfs(directory / "state", _STATE_MIB))
         rig.disks = {"proxy": directory / "state", "store": store_directory}
         settings = _SETTINGS.format(
             primary=_through(primary, rig.to_primary),
