@@ -201,7 +201,7 @@ async def test_what_a_script_or_a_transaction_wrote_is_there_after_a_restart(sta
     async with redis.asyncio.from_url(first.url) as client:
         asked: Any = client
         await asked.eval("redis.call('SET', KEYS[1], '7') redis.call('SET', KEYS[2], '8')", 2, "sw:{a}1", "sw:{a}2")
-        async with client.pipeline(transaction=True) as pipe:
+        async with asked.pipeline(transaction=True) as pipe:
             pipe.set("sw:{a}3", "9")
             pipe.set("sw:{a}4", "10")
             await pipe.execute()

@@ -105,7 +105,7 @@ def hex_of(token: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [2])
 async def test_a_source_that_does_not_answer_is_not_taken(backend, deploy, workers):
     deployment = deploy(backend, workers=workers)
     await deployment.start()
@@ -138,7 +138,7 @@ async def test_a_secret_in_a_file_is_read_again_when_the_file_changes(backend, d
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [2])
 async def test_the_log_is_opened_anew_after_rotation(backend, deploy, workers):
     deployment = deploy(backend, workers=workers)
     await deployment.start()

@@ -33,7 +33,7 @@ async def reader(postgres: PostgresServer, connection: asyncpg.Connection[Any], 
     return role
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [2])
 async def test_a_changed_dsn_file_costs_nothing(backend, deploy, postgres, connection, workers):
     name = await connection.fetchval("SELECT current_database()")
     first = await reader(postgres, connection, "first-password")
