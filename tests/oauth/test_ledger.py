@@ -145,6 +145,23 @@ async def test_a_client_of_several_tenants_names_none():
     assert "" == book.tenant_of(consent)
 
 
+async def test_whose_a_client_is_outlives_a_restart_and_is_known_to_other_instances(store):
+    one, other = ledger(store), ledger(store)
+    await other.learn()
+    one.saw(*born())
+    await one.flush()
+    consent = OauthEvent(NOW, "authorize", 302, client="okta")
+    refused = OauthEvent(NOW + 5, "token", 400, "authorization_code", "invalid_grant", client="okta", exchange="y")
+    restarted = ledger(store)
+    await restarted.learn()
+    other._learn_at = 0.0
+    await other.learn()
+    assert ["acme", "acme", ""] == [restarted.tenant_of(consent), other.tenant_of(refused), ledger(store).tenant_of(consent)]
+    restarted.saw(restarted.recalled(refused), None)
+    await restarted.flush()
+    assert "y" == (await calls_of_tenant(store, "acme", NOW, NOW + 10))[-1].exchange
+
+
 def test_two_accounts_of_one_call_are_one_and_the_linked_one_counts():
     bare = OauthEvent(NOW, "token", 400, exchange="x")
     linked = OauthEvent(NOW, "token", 400, exchange="x", presented="f" * 32)
