@@ -208,4 +208,6 @@ async def test_an_odd_byte_in_the_credential_is_a_refusal_of_the_request_that_is
     async with fronted(front) as world:
         answer = await ask(world, asks(front, token=b"SECRET\x00"))
         assert 401 == answer.status
-        assert world.witness.exchanges[-1].target.startswith("/scim/v2/Users/a%2Fb")
+        said = world.witness.exchanges[-1]
+        assert "malformed:characters" == said.credential
+        assert said.target.startswith("/scim/v2/Users/a%2Fb")

@@ -50,6 +50,9 @@ async def test_what_one_over_the_limit_is_told():
         await client.send(get(token=UNKNOWN, method=b"HEAD"))
         headed = await client.answer(b"HEAD")
         assert (429, b"") == (headed.status, headed.body)
+        await client.send(post(b"hello", token=UNKNOWN) + get(extra=b"X-Case: after\r\n"))
+        assert 429 == (await client.answer()).status
+        assert "after" == (await client.answer()).json()["case"], "a body that is here does not end the connection"
         await client.send(post(b"x" * 100_000, token=UNKNOWN)[:-1])
         assert 429 == (await client.answer()).status
         assert await client.closed(), "with a body that is not here"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.edge.client_connection import Times
+from proxy.edge.listener import DRAIN_POLL
 from tests.edge.backend import Talk
 from tests.edge.certificates import Authority
 from tests.edge.world import World, get, post, until
@@ -132,7 +133,7 @@ async def test_a_drain_waits_for_a_handshake_under_way(authority: Authority):
         with socket.create_connection(("127.0.0.1", world.port)):
             await until(lambda: world.listener.entering == 1)
             draining = asyncio.create_task(world.listener.drain(5.0))
-            await until(lambda: world.listener.draining)
-            assert not draining.done()
-            assert not world.listener.accepting
+            await until(lambda: not world.listener.accepting)
+            done, _ = await asyncio.wait([draining], timeout=6 * DRAIN_POLL)
+            assert not done
         assert 0 == await draining
