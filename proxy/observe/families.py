@@ -77,7 +77,7 @@ BREAKER_STATE: Final = Family(
     "validator_breaker_state",
     Type.GAUGE,
     ("source", "state"),
-    "1 for the state of the breaker of a source that is asked over HTTP: closed, open, half_open.",
+    "1 for the state of the breaker before a source (an endpoint, or the primary database): closed, open, half_open.",
 )
 BREAKER_OPENED: Final = Family(
     "validator_breaker_opened_total",

@@ -68,7 +68,7 @@ class Sources:
         return [source.name for source in self._placed]
 
     def breakers(self) -> dict[str, Breaker]:
-        """The breaker before each source that is asked over HTTP."""
+        """The breaker before each source that is an endpoint or a database (its primary)."""
         return {source.name: source.breaker for source in self._all if isinstance(source, WithBreaker)}
 
     def disagreements(self) -> dict[str, float]:
