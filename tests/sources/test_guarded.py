@@ -10,6 +10,7 @@ from proxy.core.token import Known, Unavailable
 from proxy.sources.breaker import BreakerOptions, State
 from proxy.sources.doorkeeper.database import Answer, Trouble
 from proxy.sources.doorkeeper.guarded import OPTIONS, Guarded
+from proxy.wire.present import WithBreaker
 from tests.sources.conftest import secret, tables_in
 from tests.sources.mysql_tables import MysqlTables
 from tests.sources.test_doorkeeper_faults import PATIENCE, a_token, until_known
@@ -132,6 +133,10 @@ async def hung_and_thawed(server, source):
             await asyncio.sleep(0.02)
     assert source.breaker.state is State.CLOSED
     assert (await source.second_look(secret("t"))).state == row
+
+
+async def test_the_metrics_find_the_breaker(opened):
+    assert isinstance(opened("postgresql://nobody@127.0.0.1:1/none"), WithBreaker)
 
 
 async def test_a_hung_postgres(own_postgres, opened):
