@@ -133,7 +133,9 @@ def _fronts(settings: Settings) -> Iterator[Finding]:
         keys.append(("forward_auth", "front"))
     for key in keys:
         yield Finding(
-            (key,), "is on, but nobody is trusted to tell who the client is", "Set listen.trusted_proxies to the front's address"
+            (key,),
+            "is on, but nobody is trusted to tell who the client is",
+            "Set listen.trusted_proxies to the front's address",
         )
 
 

@@ -28,8 +28,8 @@ class RateLimits(Section):
         default=0,
         ge=0,
         le=_MOST,
-        description="Requests of one client address (of one /64 in IPv6). Off: the addresses of an identity provider serve many "
-        "customers.",
+        description="Requests of one client address (of one /64 in IPv6). Off: the addresses of an identity provider serve "
+        "many customers.",
     )
     requests_per_tenant: int = Field(
         default=0, ge=0, le=_MOST, description="Requests of one tenant with a valid token. Off: a first import is a burst."
