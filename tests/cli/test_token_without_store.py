@@ -25,7 +25,7 @@ def test_its_calls_are_said_to_be_unknown(tmp_path):
     spool.close()
     away = Deployment(tmp_path, f"redis://127.0.0.1:{free_port()}")
     done = away.run("token", NAME)
-    assert (0, True) == (done.returncode, "Not known: the store cannot be reached." in done.stdout)
+    assert (0, True) == (done.exit_code, "Not known: the store cannot be reached." in done.stdout)
     assert "Which OAuth calls bear on the token is not known" in " ".join(done.stderr.split())
     found = json.loads(away.run("token", NAME, "--json").stdout)
     assert (None, [incident.id]) == (found["oauth"], found["incidents"])
