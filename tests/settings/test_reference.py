@@ -29,6 +29,7 @@ def test_samples_are_there():
         "entra-jwt",
         "token-file",
         "observe-first",
+        "forward-auth",
         "everything",
     }
 
