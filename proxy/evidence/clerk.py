@@ -29,7 +29,8 @@ Saw = Callable[[Exchange], None]
 
 
 class Clerk:
-    """See the module. `sinks` take notice of every exchange: log, metrics, activity."""
+    """See the module. `sinks` take notice of every exchange: log, metrics, activity. `hurry` is told of every incident on
+    record."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Clerk:
         events: Events | None = None,
         aliases: Aliases | None = None,
         bus: Bus | None = None,
+        hurry: Callable[[], None] | None = None,
     ) -> None:
         self._witness = witness
         self._folder = folder
@@ -52,6 +54,7 @@ class Clerk:
         self._sinks = tuple(sinks)
         self._beside = beside
         self._events = events
+        self._hurry = hurry or _nothing
         self._bus = bus
         self._aliases = aliases
 
@@ -77,6 +80,7 @@ class Clerk:
         except SpoolError as error:
             self._folder.withdraw(admission)
             raise Unrecorded(str(error)) from error
+        self._hurry()
         if self._beside is not None:
             self._beside.follow(incident)
         if secret is None or not len(secret):
@@ -140,3 +144,7 @@ class Clerk:
             self._beside.saw(exchange)
         for sink in self._sinks:
             sink(exchange)
+
+
+def _nothing() -> None:
+    pass

@@ -28,6 +28,7 @@ from proxy.evidence.oauth_ledger import OauthLedger
 from proxy.evidence.redis_store import RedisStore, StoreError
 from proxy.evidence.reread import Rereader
 from proxy.evidence.room import Room
+from proxy.evidence.settle import Settle
 from proxy.evidence.shipper import Shipper
 from proxy.evidence.silence import Expected, Watch
 from proxy.evidence.spool import Spool, SpoolError
@@ -100,6 +101,7 @@ class Evidence:
         )
         self.silence = Watch(store, _went_silent, expected_of(settings), keep)
         self.bus = Bus(store, process)
+        self.settle = Settle((self.history.write_due, self.events.flush, self.oauth.flush))
         self.clerk = Clerk(
             self.witness,
             self.folder,
@@ -111,6 +113,7 @@ class Evidence:
             self.events,
             self.aliases,
             self.bus,
+            self.settle.hurry,
         )
 
     def start(self, tasks: Tasks) -> None:
@@ -122,6 +125,7 @@ class Evidence:
         _ = tasks.keep(self.surveyor.run, "surroundings")
         _ = tasks.keep(self.beside.run, "beside")
         _ = tasks.keep(self.events.run, "events")
+        _ = tasks.keep(self.settle.run, "settle")
         _ = tasks.keep(self.silence.run, "silence")
         _ = tasks.keep(self.oauth.run, "oauth ledger")
         _ = tasks.keep(self.bus.run, "bus")

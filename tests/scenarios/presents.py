@@ -47,7 +47,7 @@ async def in_capitals(w: World) -> str:
 
 @plays("token_mangled")
 async def without_the_word_bearer(w: World) -> str:
-    return await _mangled(w, "{token}")
+    return await _mangled(w, "{token}", worked=True)
 
 
 @plays("token_mangled")

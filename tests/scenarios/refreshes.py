@@ -286,7 +286,7 @@ async def another_connection_goes_on_with_the_old_token(w: World) -> str:
     await w.works(old)
     assert (await okta.refresh())[0] == 200
     await w.works(okta.access)
-    return await named(w, await w.until_failing(old), later=True)
+    return await named(w, await w.until_failing(old))
 
 
 @plays("token_rotated")

@@ -77,8 +77,7 @@ async def _strangers_first_use(w: World, schema: str, **columns: object) -> str:
     stranger = await w.customer("globex", created_at=f"={UTC_NOW}")
     w.backend.script = _old_doorkeeper(w, victim, stranger)
     await w.works(stranger, address="198.51.100.9")
-    incident = await w.until_failing(victim)
-    return await named(w, incident, later=True)
+    return await named(w, await w.until_failing(victim))
 
 
 @plays("null_refresh_match")

@@ -55,6 +55,8 @@ def examine_mangled(scene: Scene) -> Found | None:
     matches = [m for m in scene.near_misses if m.column == "token" and (m.change != "none" or malformed == "malformed")]
     if matches:
         return _matched(matches[0], why)
+    if why == Why.SCHEME_MISSING and was_known(scene):
+        return _bare(scene)
     if malformed == SEVERAL:
         return _by_form(scene, SEVERAL, Confidence.LIKELY)
     if malformed == "malformed" and why != Why.EMPTY:
@@ -85,6 +87,17 @@ def _matched(match: NearMiss, why: str) -> Found:
         Confidence.CERTAIN,
         f"The client sends a known token in a damaged form: {wrong}.",
         evidence_for=(f"With that undone ({change}) it is the token with fingerprint {match.fingerprint}, row {match.row}.",),
+        words={"wrong": wrong, "repair": repair},
+    )
+
+
+def _bare(scene: Scene) -> Found:
+    """The whole field is a token that was known here: nothing but the word Bearer is missing."""
+    wrong, repair = REPAIRS[Why.SCHEME_MISSING]
+    return Found(
+        Confidence.LIKELY,
+        f"The client sends a known token in a damaged form: {wrong}.",
+        evidence_for=(f"As it stands it is the token with fingerprint {scene.fingerprint}, which is known here.",),
         words={"wrong": wrong, "repair": repair},
     )
 
