@@ -220,8 +220,11 @@ class Handler:
     def _refuse(self, client: ClientConnection, passage: Passage, denial: Deny, *, bodiless: bool) -> None:
         """Refuse with a 401 or 403: the record is on disk before the answer leaves."""
         if self._refusals is not None:
+            row = passage.judgement.row if passage.judgement is not None else None
+            known = row is not None or bool(passage.fingerprint and self._witness.tenant_of(passage.fingerprint))
             tenant = passage.tenant(self._witness)
-            if wait := self._refusals.of_address(passage.client) or self._refusals.of_tenant(tenant):
+            # what happened to a known token is what this is for: strangers at its address must not keep it off the record
+            if wait := (0.0 if known else self._refusals.of_address(passage.client)) or self._refusals.of_tenant(tenant):
                 self._too_many(client, passage, FaultKind.TOO_MANY_REFUSALS, wait, bodiless=bodiless)
                 return
         self._put_on_record(passage, Kind.REFUSAL, denial.status)

@@ -35,17 +35,18 @@ class RateLimits(Section):
         default=0, ge=0, le=_MOST, description="Requests of one tenant with a valid token. Off: a first import is a burst."
     )
     refusals_per_address: int = Field(
-        default=6_000,
+        default=0,
         ge=0,
         le=_MOST,
-        description="401 and 403 of ours for one client address; valid tokens from there are not affected. 100 a second is far "
-        "above what a client does that was refused, and far below what guessing needs.",
+        description="401 of ours for tokens that no source knows, of one client address; tokens that one knows are not affected. "
+        "Off: an address may be that of an identity provider with thousands of customers. 6000 hinders nobody but guessing.",
     )
     refusals_per_tenant: int = Field(
-        default=12_000,
+        default=0,
         ge=0,
         le=_MOST,
-        description="The same for one tenant, from whatever address; requests whose tenant is not known are not counted.",
+        description="401 and 403 of ours for one tenant, from whatever address; requests whose tenant is not known are not "
+        "counted. Off: each refusal is evidence, and repeats are folded.",
     )
 
 

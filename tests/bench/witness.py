@@ -120,8 +120,6 @@ class Witness:
             # The default of 100 protects a small backend; the peers have no such bound, and 512 clients would wait for it.
             "upstream": {"url": f"http://127.0.0.1:{place.backend}", "max_connections": 1_024},
             "source": {"kind": "doorkeeper_postgres", "dsn": self._postgres.dsn(self.database)},
-            # As for the bounds above: a million refusals are measured here, not how they are turned away.
-            "limits": {"refusals_per_address": 0, "refusals_per_tenant": 0},
             "source.owner": {"table": "service_accounts", "active_column": "active"},
             "ops": {"port": process.free_port()},
             "log": {"destination": str(log)},

@@ -35,6 +35,13 @@ async def test_refusals_of_an_address_are_limited_and_good_tokens_from_there_are
         world.check()
 
 
+async def test_strangers_at_an_address_keep_no_known_token_off_the_record():
+    async with World.open(refusals=Rate(2, 0), trusted=TRUSTED) as world:
+        bad, revoked = of(b"203.0.113.9", UNKNOWN), of(b"203.0.113.9", REVOKED)
+        assert [401, 401, 429, 401, 401] == await statuses(world, bad, bad, bad, revoked, revoked)
+        assert 4 == len(world.witness.incidents)
+
+
 async def test_what_one_over_the_limit_is_told():
     async with World.open(refusals=Rate(1, 0)) as world, world.client() as client:
         await client.send(get(token=UNKNOWN) * 2)

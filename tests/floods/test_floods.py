@@ -67,9 +67,7 @@ def spooled(directory: pathlib.Path) -> int:
 
 
 async def bounded(deploy, backend, own_store, tmp_path, count, forwarded):
-    # what holds without the limit on refusals, which would end the flood
-    unlimited = "[limits]\nrefusals_per_address = 0\nrefusals_per_tenant = 0"
-    proxy = deploy(backend, with_revoked(tmp_path), more=f'[store]\nurl = "{own_store.url}"\n{unlimited}')
+    proxy = deploy(backend, with_revoked(tmp_path), more=f'[store]\nurl = "{own_store.url}"\n')
     proxy.start()
     process, client = Watched(proxy.pid), redis.Redis.from_url(own_store.url)
     before = process.cpu()
