@@ -38,7 +38,7 @@ class RateLimits(Section):
         default=0,
         ge=0,
         le=_MOST,
-        description="401 of ours for tokens that no source knows, of one client address; tokens that one knows are not affected. "
+        description="401 of ours for tokens that nobody knows, of one client address; tokens that are known are not affected. "
         "Off: an address may be that of an identity provider with thousands of customers. 6000 hinders nobody but guessing.",
     )
     refusals_per_tenant: int = Field(
