@@ -14,6 +14,9 @@ from typing import Any, Final
 RESTART_PAUSE: Final = 1.0
 """Seconds before a loop that failed is started again: long enough not to spin, short enough to keep every bound."""
 
+CANCEL_AGAIN: Final = 2.0
+"""Seconds that a cancelled task has for its own end: no loop of ours waits longer in one."""
+
 Report = Callable[[str, BaseException], None]
 
 
@@ -52,12 +55,14 @@ class Tasks:
             self._report(task.get_name(), error)
 
     async def close(self) -> None:
-        """Cancel every task and wait until the last has ended."""
+        """Cancel every task and wait until the last has ended. One that goes on all the same is cancelled again: a library may
+        swallow a cancellation that meets one of its own time limits."""
         while self._running:
             ending = list(self._running)
             for task in ending:
                 _ = task.cancel()
-            for task in ending:
+            ended, _ = await asyncio.wait(ending, timeout=CANCEL_AGAIN)
+            for task in ended:
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task
-            self._running.difference_update(ending)
+            self._running.difference_update(ended)
