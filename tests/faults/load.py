@@ -61,6 +61,7 @@ class Load:
         self.unknown: Callable[[], str] = lambda: f"unknown-{secrets.token_hex(12)}"
         self.sent: list[Sent] = []
         self.revoked_at: dict[str, float] = dict.fromkeys(revoked, 0.0)
+        self.may_be_refused: dict[str, float] = {}
         self._url = url
         self._valid = valid
         self._never_seen = never_seen
@@ -70,6 +71,10 @@ class Load:
     def use(self, tokens: list[str]) -> None:
         """Send these too; they are valid."""
         self._valid = self._valid + tokens
+
+    def revoking(self, token: str) -> None:
+        """From now on this token may be refused: it is being revoked."""
+        self.may_be_refused[token] = time.monotonic()
 
     def revoke(self, token: str) -> None:
         """From now on this token is revoked."""
@@ -161,8 +166,9 @@ class Outcome(msgspec.Struct):
     evidence: float = 0.0
 
 
-def account(sent: list[Sent], revoked_at: dict[str, float], bound: float) -> Outcome:
+def account(load: Load, bound: float) -> Outcome:
     """Count. `bound` in seconds: how long after its revocation a token may still be let through."""
+    sent, revoked_at = load.sent, load.revoked_at
     found = Outcome(requests=len(sent))
     for one in sent:
         found.slowest = max(found.slowest, one.ended - one.started)
@@ -170,8 +176,7 @@ def account(sent: list[Sent], revoked_at: dict[str, float], bound: float) -> Out
         found.cut += one.status == 0 and one.error != "hung"
         found.hung += one.error == "hung"
         if one.kind in {Kind.VALID, Kind.NEVER_SEEN}:
-            # a token that was revoked while its request was on the way may be refused
-            found.false_401 += 400 <= one.status < 500 and revoked_at.get(one.token, one.ended + 1) > one.ended
+            found.false_401 += 400 <= one.status < 500 and load.may_be_refused.get(one.token, float("inf")) > one.ended
         elif one.status < 300 and one.status:
             over = one.started - revoked_at.get(one.token, 0.0) if one.kind is Kind.REVOKED else float("inf")
             found.late = max(found.late, over) if one.kind is Kind.REVOKED else found.late

@@ -178,6 +178,7 @@ class Rig:
 
     async def revoke(self, load: Load, token: str) -> None:
         """Revoke as Doorkeeper does."""
+        load.revoking(token)
         await self.sql("UPDATE oauth_access_tokens SET revoked_at = $2 WHERE token = $1", token, _now())
         load.revoke(token)
 

@@ -53,7 +53,7 @@ async def failed_and_mended(cell: Cell, rig: Rig, table: Table) -> None:
     finally:
         await load.stop()
     stopped = time.monotonic()
-    outcome = account(load.sent, load.revoked_at, cell.bound)
+    outcome = account(load, cell.bound)
     seen = {one.incident for one in load.sent if one.incident}
     lost, outcome.doubled = await rig.until_stored(seen, MENDED_WITHIN)
     outcome.lost, outcome.recovery, outcome.evidence = len(lost), recovery, time.monotonic() - stopped
@@ -64,7 +64,7 @@ async def failed_and_mended(cell: Cell, rig: Rig, table: Table) -> None:
     assert (outcome.lost, outcome.doubled) == (0, 0), lost
     assert outcome.hung == 0 or cell.hangs, shown
     assert outcome.cut == 0 or cell.cuts, [one for one in load.sent if one.error][:5]
-    assert outcome.incidents >= 10
+    assert outcome.incidents, "a cell without a refusal shows nothing"
 
 
 async def revoked_and_issued(rig: Rig, load: Load, doomed: list[str]) -> None:

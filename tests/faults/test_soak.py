@@ -89,7 +89,7 @@ async def test_memory_and_descriptors_stay_flat(capsys):
         while (at := time.monotonic() - started) < MINUTES * 60:
             await asyncio.sleep(EVERY)
             samples.append(sample(process, started))
-            outcome = account(load.sent, load.revoked_at, 0.0)
+            outcome = account(load, 0.0)
             requests, false_401 = requests + outcome.requests, false_401 + outcome.false_401
             false_allows += outcome.false_allows
             incidents |= {one.incident for one in load.sent if one.incident}
