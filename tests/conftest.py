@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +14,9 @@ from tests.scenarios.table import pytest_terminal_summary
 from tests.servers.mariadb import MariadbServer, mariadb_server
 from tests.servers.postgres import Installation, PostgresServer, installation
 from tests.servers.valkey import Engine, EngineName, StoreServer, engine
+
+if TYPE_CHECKING:
+    from tests.servers.collector import Collector
 
 __all__ = ["pytest_terminal_summary"]  # a hook, which is found here only
 
@@ -108,4 +112,13 @@ def valkey_url(store: StoreServer) -> str:
 def own_store(store_engine: Engine) -> Iterator[StoreServer]:
     """A running store for this test alone, on TCP and on a unix socket."""
     with store_engine.server(tcp=True) as server:
+        yield server
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """A collector of traces."""
+    from tests.servers.collector import running
+
+    with running() as server:
         yield server

@@ -222,3 +222,20 @@ class Metrics(Section):
         description="Tenants named in labels: the configured ones, then the first seen; the rest is `_other`. At 10,000 "
         "a scrape takes 0.3 s.",
     )
+
+
+class Traces(Section):
+    """Spans for OpenTelemetry (`pip install 'scim-witness[otel]'`): one for each request, and one for each of its steps."""
+
+    endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Where a collector takes OTLP by HTTP, like http://localhost:4318/v1/traces. None: no traces.",
+    )
+    ratio: float = Field(
+        default=1,
+        ge=0,
+        le=1,
+        description="The share of requests that is traced where the client's traceparent does not say. Making the spans of one "
+        "costs more than forwarding it.",
+    )

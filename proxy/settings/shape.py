@@ -12,7 +12,7 @@ from proxy.settings.faults import Fault
 from proxy.settings.fronts import ForwardAuth, RateLimits
 from proxy.settings.oauth import Oauth
 from proxy.settings.section import Section
-from proxy.settings.server import Listen, Log, Metrics, Ops, Upstream
+from proxy.settings.server import Listen, Log, Metrics, Ops, Traces, Upstream
 from proxy.settings.tokens import Fresh, PolicySettings, Source, Tenant, TenantRoute
 from proxy.settings.witness import Evidence, Spool, Store
 
@@ -96,6 +96,7 @@ class Settings(Section):
     ops: Ops = Field(default=Ops())
     log: Log = Field(default=Log())
     metrics: Metrics = Field(default=Metrics())
+    traces: Traces = Field(default=Traces())
 
     _warnings: tuple[Fault, ...] = PrivateAttr(default=())
     _values: Mapping[str, Any] = PrivateAttr(default_factory=dict)

@@ -9,11 +9,13 @@ from proxy.sources.endpoint import EndpointOptions
 from proxy.sources.introspection.answer import Claims
 from proxy.sources.introspection.source import Caller, IntrospectionOptions
 from proxy.sources.introspection.source import Introspection as IntrospectionSource
+from proxy.wire.c_parser import require_c_parser
 from proxy.wire.state import StartFault
 
 
 def introspection(source: Introspection, fingerprinter: Fingerprinter) -> TokenSource:
-    """Build it. Raises StartFault when its certificate authorities cannot be read."""
+    """Build it. Raises StartFault when its certificate authorities cannot be read, or without aiohttp's C parser."""
+    require_c_parser()
     bearer = source.bearer.get_secret_value() if source.bearer is not None else ""
     secret = source.client_secret.get_secret_value() if source.client_secret is not None else ""
     ca_file = str(source.ca_file) if source.ca_file is not None else None

@@ -13,6 +13,7 @@ from proxy.sources.jwt.keys import KeysOptions
 from proxy.sources.jwt.source import Jwt as JwtSource
 from proxy.sources.jwt.source import JwtOptions
 from proxy.tasks import Tasks
+from proxy.wire.c_parser import require_c_parser
 from proxy.wire.state import StartFault
 
 KEY_SET_BYTES: Final = 1 << 20
@@ -20,7 +21,8 @@ KEY_SET_BYTES: Final = 1 << 20
 
 
 def jwt(source: Jwt, fingerprinter: Fingerprinter, tasks: Tasks) -> TokenSource:
-    """Build it. Raises StartFault when its certificate authorities cannot be read."""
+    """Build it. Raises StartFault when its certificate authorities cannot be read, or without aiohttp's C parser."""
+    require_c_parser()
     ca_file = str(source.ca_file) if source.ca_file is not None else None
     endpoint = EndpointOptions(source.jwks_url, source.timeout, 1, KEY_SET_BYTES, ca_file)
     rules = Rules(

@@ -38,6 +38,7 @@ from proxy.wire.probe import probe, target_of
 from proxy.wire.reloads import Reloads, require_live
 from proxy.wire.store import OwnStore
 from proxy.wire.token_sources import policy_of
+from proxy.wire.traces import Tracing, tracing
 from proxy.wire.witnessing import Evidence, expected_of
 
 FLUSH_SECONDS: Final = 5.0
@@ -86,6 +87,7 @@ class Program:
         self._store: RedisStore | None = None
         self._readers_store: RedisStore | None = None
         self._sink: Sink | None = None
+        self._tracing: Tracing | None = None
         self._ops: OpsListener | None = None
         self._answers: Answers | None = None
         self._evidence: Evidence | None = None
@@ -114,6 +116,9 @@ class Program:
         sinks: list[Callable[[Exchange], None]] = [self.metrics.saw]
         if settings.log.exchanges:
             sinks.append(exchange_log.write)
+        self._tracing = tracing(settings, self.instance)
+        if self._tracing is not None:
+            sinks.append(self._tracing.saw)
         reachable, port = sockets.reachable(self.data_address)
         evidence = self._evidence = Evidence(
             settings,
@@ -305,6 +310,8 @@ class Program:
         for sock in (self.socket, self.ops_socket):
             if sock is not None:
                 sock.close()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
         if self._sink is not None:
             _log.info("stopped")
             self._sink.close()

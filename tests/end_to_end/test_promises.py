@@ -188,3 +188,28 @@ async def test_observe_mode_is_by_tenant_and_records_what_enforce_would_have_don
     shown = proxy.shown(line["incident"])
     assert shown is not None
     assert ("would_refuse" if tenant == "watched" else "refusal") == shown["incident"]["kind"]
+
+
+JWT = """
+[source]
+kind = "jwt"
+issuer = "https://idp.example"
+audience = ["scim"]
+jwks_url = "https://idp.example/keys"
+"""
+
+
+async def test_a_source_that_is_asked_over_http_needs_the_c_parser(deploy, backend):
+    with pytest.raises(AssertionError, match="AIOHTTP_NO_EXTENSIONS"):
+        deploy(backend, JWT).start({"AIOHTTP_NO_EXTENSIONS": "1"})
+
+
+async def test_spans_of_the_wired_program_reach_a_collector(deploy, backend, collector):
+    proxy = deploy(backend, more=f'[traces]\nendpoint = "{collector.url}"\n')
+    proxy.start()
+    await get(f"{proxy.data}/scim/v2/Users", GOOD)
+    await get(f"{proxy.data}/scim/v2/Users", PLANTED)
+    assert proxy.stop() == 0
+    names = sorted(span.name for span in collector.spans)
+    assert ["GET Users.list", "GET Users.list", "backend", "decide", "decide", "look up", "look up"] == names
+    assert PLANTED not in str(collector.spans)
