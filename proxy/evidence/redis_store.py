@@ -21,6 +21,9 @@ from proxy.evidence.scripts import BY_SHA
 BATCH: Final = 500
 """Commands in one pipeline: some 0.7 MB of incidents, a few milliseconds of the server's time."""
 
+TURN: Final = 50
+"""Commands in one pipeline of what is not urgent: requests have their turn between them, after a millisecond or two."""
+
 PATIENCE: Final = 3.0
 """Seconds for a whole pipeline; each single read from a socket has the client's own, shorter limit."""
 
@@ -63,8 +66,9 @@ class RedisStore:
         """Run commands in pipelines and return their answers in order. StoreError when any of them failed, and when `copied`
         writes are with no replica yet of a master that has one."""
         answers: list[Any] = []
-        for start in range(0, len(commands), BATCH):
-            answers += await self._run_batch(commands[start : start + BATCH], copied=copied)
+        size = BATCH if copied else TURN
+        for start in range(0, len(commands), size):
+            answers += await self._run_batch(commands[start : start + size], copied=copied)
         return answers
 
     async def ping(self) -> None:

@@ -108,7 +108,7 @@ def configure(sink: Sink, level: str = "info") -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.BytesLoggerFactory(file),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # events are few, and a logger of a module must follow a new sink
     )
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, Bridge)]:

@@ -17,6 +17,8 @@ from proxy.sources.doorkeeper.guarded import Guarded
 from proxy.sources.doorkeeper.options import Options
 from proxy.sources.doorkeeper.rows import MARK_HEX_DIGITS, Row, Version, match, stored_forms, to_known
 
+TURN: Final = 100
+"""Rows after which requests have their turn: some hundred microseconds."""
 VERSIONS_LIMIT: Final = 250_000
 """Row versions remembered, about 30 MB at worst: more than FreshOptions.known_limit. Beyond it all are forgotten, and the
 next re-read fetches every row once."""
@@ -69,7 +71,9 @@ class Doorkeeper:
             return dict.fromkeys([row.row for row in known], self._unavailable(self._primary, trouble))
         changed = {row.asked: row for row in answer.rows}
         found = {}
-        for before in known:
+        for number, before in enumerate(known, 1):
+            if number % TURN == 0:
+                await asyncio.sleep(0)
             state = self._state_again(before, changed[before.row]) if before.row in changed else before
             if state is not None:
                 found[before.row] = Reading(state, self.name, self._primary.via, answer.read_at, answer.source_time)
