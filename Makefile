@@ -8,8 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# What runs without a package of the operating system. .ci/run installs those packages and runs the rest.
-EVERYWHERE := not mariadb and not doorkeeper and not redis_server and not browser and not prometheus and not deploy and not pgbouncer and not faults and not bench and not compiled
+# What runs without a package of the operating system and within ten minutes. .ci/run installs those packages and runs the rest.
+EVERYWHERE := not mariadb and not doorkeeper and not redis_server and not browser and not prometheus and not deploy and not pgbouncer and not heavy and not faults and not bench and not compiled
 
 .PHONY: help setup compile demo run test lint format bench bench-setup bench-growth lock wheel clean
 

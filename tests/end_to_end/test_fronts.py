@@ -21,6 +21,8 @@ from tests.end_to_end.conftest import GOOD
 from tests.end_to_end.running import Proxy, get, token_file, until
 from tests.servers.valkey import StoreServer
 
+pytestmark = pytest.mark.heavy
+
 BAD = "a-token-that-nobody-has-issued-000000000000"
 HERE = {"SCIM_WITNESS_LISTEN__TRUSTED_PROXIES": "127.0.0.1/32"}
 

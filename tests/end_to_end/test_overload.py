@@ -15,6 +15,8 @@ from aiohttp.test_utils import TestServer
 from tests.end_to_end.conftest import GOOD
 from tests.end_to_end.running import get
 
+pytestmark = pytest.mark.heavy
+
 IDLE, BUSY = 5_000, 500
 AT_BACKEND, QUEUED = 100, 200
 EACH = 50_000

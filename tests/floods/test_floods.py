@@ -102,7 +102,7 @@ async def bounded(deploy, backend, own_store, tmp_path, count, forwarded):
     client.close()
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 async def test_a_hundred_thousand_guesses(deploy, backend, own_store, tmp_path):
     await bounded(deploy, backend, own_store, tmp_path, 100_000, 2_000)
 

@@ -25,6 +25,8 @@ from proxy.wire.reloads import LIVE, require_live
 from proxy.wire.state import StartFault
 from tests.supervise.deployment import GOOD, Deployment, until
 
+pytestmark = pytest.mark.heavy
+
 OPS_TOKENS = ("the-first-ops-token", "the-second-ops-token")
 
 

@@ -19,6 +19,8 @@ from tests.end_to_end.running import COMMAND
 from tests.supervise.deployment import GOOD, REVOKED, Deployment, Load, token_list, until
 from tests.supervise.test_changes import ask
 
+pytestmark = pytest.mark.heavy
+
 OLD, NEW = "the-first-key-0123456789", "the-second-key-0123456789"
 IDLE = "an-idle-token-that-came-before-0123456789ab"
 

@@ -21,6 +21,8 @@ from proxy.wire import Place
 from tests.supervise.deployment import GOOD, PATIENCE, alive, until
 from tests.supervise.test_changes import ask, metric
 
+pytestmark = pytest.mark.heavy
+
 TEXT = """# HELP sw_requests Answers.
 # TYPE sw_requests counter
 sw_requests_total{code="401"} 2.0 # {incident="01X"} 1.0 1000.0
