@@ -17,10 +17,11 @@ from tests.supervise.deployment import GOOD, alive, until
 from tests.supervise.test_changes import ask
 
 # what systemd does between fork and exec: the sockets are 3 and 4, and the variables name the process that is to have them
+pytestmark = pytest.mark.heavy
+
 LAUNCHER = """
 import fcntl, os, sys
 
-pytestmark = pytest.mark.heavy
 given = [int(number) for number in sys.argv[1].split(",")]
 for place, number in enumerate([fcntl.fcntl(number, fcntl.F_DUPFD, 100) for number in given]):
     os.dup2(number, 3 + place, inheritable=True)
