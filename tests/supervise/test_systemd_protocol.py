@@ -16,9 +16,9 @@ from proxy.wire.state import StartFault
 from tests.supervise.deployment import GOOD, alive, until
 from tests.supervise.test_changes import ask
 
-# what systemd does between fork and exec: the sockets are 3 and 4, and the variables name the process that is to have them
 pytestmark = pytest.mark.heavy
 
+# what systemd does between fork and exec: the sockets are 3 and 4, and the variables name the process that is to have them
 LAUNCHER = """
 import fcntl, os, sys
 
