@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import pathlib
 import resource
@@ -17,6 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import msgspec
+import pytest
 import redis
 
 from tests.faults.load import PATIENCE, Load
@@ -245,13 +247,14 @@ def _filled(disk: pathlib.Path, name: str = "fills-the-disk") -> Iterator[None]:
     if not disk.is_mount():
         missing("only root can mount a small disk to fill")
     rest = disk / name
-    with rest.open("wb") as file, contextlib.suppress(OSError):
-        while file.write(b"\0" * 65_536):
-            file.flush()
-    try:
-        yield
-    finally:
-        rest.unlink()
+    # Unbuffered: what a buffer could not write, close() would try once more, and raise what is expected here.
+    with rest.open("wb", buffering=0) as file:
+        try:
+            with pytest.raises(OSError, match="No space left on device"):
+                file.writelines(itertools.repeat(b"\0" * 65_536))
+            yield
+        finally:
+            rest.unlink()
 
 
 @contextlib.contextmanager
