@@ -1,7 +1,7 @@
 """What the second listener answers: metrics and health here, API and pages by the routes that wiring passes in.
 
 Every request passes the guard and leaves one audit line. Probes of /livez and /readyz are open to all, for a kubelet
-carries no token; they tell one word, and the parts only to who has access.
+carries no credential; they tell one word, and the parts only to who has access.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ _REFUSALS: Final = {
     Access.WRONG: (401, "This is not the token of this listener.\n"),
     Access.PAUSED: (429, "Too many wrong tokens from this address; wait a minute.\n"),
     Access.FOREIGN_HOST: (403, "Without ops.token this listener answers to localhost only.\n"),
+    Access.NO_CERTIFICATE: (403, "This listener needs a client certificate (ops.tls.client_ca_file).\n"),
+    Access.OLD_CERTIFICATE: (403, "This client certificate has expired.\n"),
+    Access.UNLISTED_CERTIFICATE: (403, "This client certificate is of nobody in ops.tls.client_names.\n"),
 }
 _log = structlog.get_logger("ops")
 
@@ -42,14 +45,14 @@ MakeRoutes = Callable[[], Sequence[Route]]
 
 
 class Desk:
-    """Answers every request of the ops listener. ValueError for an address beyond loopback without a token.
+    """Answers every request of the ops listener.
 
     `more` makes the routes of API and pages when one is first asked for, in a thread: most processes are scraped and probed
     and never looked at, and templates with their engine are 4 MiB.
     """
 
-    def __init__(self, host: str, token: str | None, health: Health, render_metrics: Render, more: MakeRoutes) -> None:
-        self._guard = Guard(host, token)
+    def __init__(self, guard: Guard, health: Health, render_metrics: Render, more: MakeRoutes) -> None:
+        self._guard = guard
         self._routes = Routes(
             [
                 Route("/livez", health.livez),
@@ -61,15 +64,13 @@ class Desk:
         self._making = asyncio.Lock()
         self._more: Routes | None = None
 
-    def use(self, token: str) -> None:
-        """From now on ask for another token."""
-        self._guard.use(token)
-
     async def answer(self, request: Request) -> Answer:
         """Answer whoever may ask; nobody else learns more than that."""
         if request.path in PROBES and not request.query:
             return await self._routed(request)
-        access = self._guard.judge(request.peer, request.host, request.authorization, time.monotonic())
+        access = self._guard.judge(
+            request.peer, request.host, request.authorization, time.monotonic(), request.certificate, time.time()
+        )
         if access is not Access.GRANTED:
             _audit(request, access, _REFUSALS[access][0])
             return _refusal(access)
@@ -101,6 +102,9 @@ def _refusal(access: Access) -> Response:
 
 
 def _audit(request: Request, access: Access, status: int) -> None:
-    """One line per access. A scrape that went well is worth a line at level debug only."""
+    """One line per access. A scrape that went well is worth a line at level debug only. Of a certificate it names the subject
+    and the serial number."""
     level = _log.warning if access is not Access.GRANTED else _log.debug if request.path == "/metrics" else _log.info
-    level("ops_access", access=str(access), peer=request.peer, method=request.method, path=request.path, status=status)
+    shown = request.certificate
+    whose = {} if shown is None else {"subject": shown.subject, "serial": shown.serial}
+    level("ops_access", access=str(access), peer=request.peer, method=request.method, path=request.path, status=status, **whose)

@@ -1,7 +1,9 @@
 """Who may see the ops listener. Pure: no clock, no I/O; the listener asks and obeys.
 
 On loopback without a token: requests whose Host field names this machine, so that a web page cannot reach it by a name of
-its own (DNS rebinding). Else a bearer token, compared in constant time, and a pause for whoever guesses.
+its own (DNS rebinding). Else a bearer token, compared in constant time, and a pause for whoever guesses; or a certificate of
+the client, which the TLS handshake has verified: it must be in date still, and of a name that is let in. Where both are set,
+both are asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
+from proxy.admin.certificate import Certificate
 from proxy.settings.section import is_loopback
 
 GUESSES: Final = 10
@@ -32,25 +35,45 @@ class Access(enum.StrEnum):
     WRONG = "wrong"
     PAUSED = "paused"
     FOREIGN_HOST = "foreign_host"
+    NO_CERTIFICATE = "no_certificate"
+    OLD_CERTIFICATE = "old_certificate"
+    UNLISTED_CERTIFICATE = "unlisted_certificate"
 
 
 class Guard:
-    """Decides about each request. ValueError when it would guard an address beyond loopback without a token."""
+    """Decides about each request. ValueError when it would guard an address beyond loopback without token and certificates.
 
-    def __init__(self, host: str, token: str | None) -> None:
-        if token is None and not is_loopback(host):
-            raise ValueError("an ops listener beyond loopback needs a token")
-        self._digest = None if token is None else sha256(token.encode()).digest()
+    `names` is None where clients need no certificate; else those whose holders are let in, and all of them where it is empty.
+    """
+
+    def __init__(self, host: str, token: str | None, names: frozenset[str] | None = None) -> None:
+        if token is None and names is None and not is_loopback(host):
+            raise ValueError("an ops listener beyond loopback needs a token or clients' certificates")
+        self._digest: bytes | None = None
         self._guesses: dict[str, tuple[int, float]] = {}
+        self.use(token, names)
 
-    def use(self, token: str) -> None:
-        """From now on ask for another token; one stays needed where one was."""
-        self._digest = sha256(token.encode()).digest()
+    def use(self, token: str | None, names: frozenset[str] | None) -> None:
+        """From now on ask for another token, or for certificates of other names. What was needed stays so: see require_live."""
+        self._digest = None if token is None else sha256(token.encode()).digest()
+        self._names = names
 
-    def judge(self, peer: str, host: str, authorization: Sequence[str], now: float) -> Access:
-        """Judge a request by the peer's address, its Host and Authorization fields, and a monotonic clock in seconds."""
+    def judge(
+        self,
+        peer: str,
+        host: str,
+        authorization: Sequence[str],
+        now: float,
+        certificate: Certificate | None = None,
+        today: float = 0.0,
+    ) -> Access:
+        """Judge a request by the peer's address, its Host and Authorization fields, a monotonic clock in seconds, and its
+        verified certificate at an epoch second."""
+        if self._names is not None and (refusal := _refusal_of(certificate, self._names, today)) is not None:
+            return refusal
         if self._digest is None:
-            return Access.GRANTED if is_loopback(_without_port(host)) else Access.FOREIGN_HOST
+            own = self._names is not None or is_loopback(_without_port(host))
+            return Access.GRANTED if own else Access.FOREIGN_HOST
         count, since = self._guesses.get(peer, (0, now))
         if now - since >= PAUSE:
             count, since = 0, now
@@ -75,6 +98,15 @@ class Guard:
         if len(self._guesses) >= ADDRESS_LIMIT:
             del self._guesses[next(iter(self._guesses))]
         self._guesses[peer] = (count, since)
+
+
+def _refusal_of(certificate: Certificate | None, names: frozenset[str], today: float) -> Access | None:
+    """Why a certificate lets nobody in. Its end is looked at with each request: a connection may outlive it."""
+    if certificate is None:
+        return Access.NO_CERTIFICATE
+    if certificate.until <= today:
+        return Access.OLD_CERTIFICATE
+    return Access.UNLISTED_CERTIFICATE if names and not names & certificate.names else None
 
 
 def _without_port(host: str) -> str:

@@ -12,13 +12,16 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from proxy.admin.certificate import Certificate
+
 METHODS: Final = ("GET", "HEAD")
 """Everything here only reads. The server leaves the body of an answer to HEAD out."""
 
 
 class Request(msgspec.Struct, frozen=True):
     """A request, decoded; bytes that are no UTF-8 became U+FFFD. `segments` are those of its path, each by itself; of a field
-    of the query that comes twice the first counts; `named` holds what stands where its route has a name in braces."""
+    of the query that comes twice the first counts; `named` holds what stands where its route has a name in braces;
+    `certificate` is the client's, which was verified."""
 
     method: str
     path: str
@@ -29,6 +32,7 @@ class Request(msgspec.Struct, frozen=True):
     authorization: tuple[str, ...] = ()
     accept: str = ""
     named: Mapping[str, str] = {}
+    certificate: Certificate | None = None
 
 
 class Response(msgspec.Struct, frozen=True):

@@ -30,20 +30,30 @@ def health(config: ConfigOption = None) -> None:
     try:
         status, body = _ask(settings)
     except (OSError, http.client.HTTPException) as error:
-        screen.stop(
-            f"no answer from {settings.ops.host}:{settings.ops.port} ({error})",
-            "Is the proxy running? ops.host and ops.port must be the same as its own",
-        )
+        fix = "Is the proxy running? ops.host and ops.port must be the same as its own"
+        if _shows_certificate(settings) and not isinstance(error, ConnectionRefusedError | TimeoutError):
+            fix = (
+                "This check shows ops.tls.cert_file: have client_ca_file sign that for clients too, or set ops.tls.open_probes"
+            )
+        screen.stop(f"no answer from {settings.ops.host}:{settings.ops.port} ({error})", fix)
     screen.line(body.strip() or ("ready" if status == 200 else "not ready"))
     if status != 200:
         raise typer.Exit(int(screen.Status.FAILED))
+
+
+def _shows_certificate(settings: Settings) -> bool:
+    """Whether the listener wants one; we have none but its own."""
+    return settings.ops.tls.client_ca_file is not None and not settings.ops.tls.open_probes
 
 
 def _ask(settings: Settings) -> tuple[int, str]:
     host = _ANY.get(settings.ops.host, settings.ops.host).strip("[]")
     if settings.ops.tls.cert_file is not None:
         trust = ssl.create_default_context(cafile=settings.ops.tls.cert_file)
-        trust.check_hostname = False  # we call it by address; its own certificate is what we trust
+        trust.check_hostname = False  # we call it by address; its own certificate is what we trust, whoever signed that
+        trust.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        if _shows_certificate(settings):
+            trust.load_cert_chain(settings.ops.tls.cert_file, settings.ops.tls.key_file)
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
             host, settings.ops.port, timeout=TIMEOUT, context=trust
         )

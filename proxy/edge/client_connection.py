@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
-from typing import Final, cast
+from collections.abc import Mapping
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -164,6 +166,12 @@ class ClientConnection(asyncio.Protocol):
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
+
+    def tls(self) -> tuple[ssl.SSLContext | None, Mapping[str, Any]]:
+        """By which context its handshake was made, None without TLS; and what is told of the client's verified certificate, as
+        by `ssl.SSLSocket.getpeercert`: nothing where none was asked for or shown."""
+        told = self._transport.get_extra_info
+        return told("sslcontext"), told("peercert") or {}
 
     def close_if_idle(self) -> None:
         """End the connection if it is between requests."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -33,12 +33,17 @@ SHORT_OF_DESCRIPTORS_PAUSE: Final = 1.0
 """Seconds without accepting after the system refused us a descriptor: those in use end meanwhile. asyncio waits as long."""
 
 
+Refused = Callable[[str, ssl.SSLError], None]
+"""Told of a failed TLS handshake: by the address on the connection, and what OpenSSL says."""
+
+
 class Terms(msgspec.Struct, frozen=True):
     """What a connection must bring, and in how many seconds. `wants_header` tells by the peer's address."""
 
     seconds: float
     tls: ssl.SSLContext | None
     wants_header: Callable[[str], bool]
+    refused: Refused | None = None
 
 
 class Door:
@@ -99,7 +104,7 @@ class Door:
         terms = self._terms()
         patience = terms.seconds if terms.tls else None
         try:
-            with contextlib.suppress(OSError, TimeoutError):
+            with contextlib.suppress(OSError, TimeoutError), _telling(address, terms.refused):
                 async with asyncio.timeout(terms.seconds):
                     told = await self._told(sock, address, terms)
                     await asyncio.get_running_loop().connect_accepted_socket(
@@ -116,6 +121,16 @@ class Door:
         except BaseException:
             sock.close()
             raise
+
+
+@contextlib.contextmanager
+def _telling(address: str, refused: Refused | None) -> Iterator[None]:
+    try:
+        yield
+    except ssl.SSLError as error:
+        if refused is not None:
+            refused(address, error)
+        raise
 
 
 async def _read_header(sock: socket.socket) -> Told:

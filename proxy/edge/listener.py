@@ -18,7 +18,7 @@ from proxy.core.proxy_header import Told
 from proxy.edge.client_connection import ClientConnection, Times
 from proxy.edge.client_ports import PeerOf, Road
 from proxy.edge.deadlines import Deadlines
-from proxy.edge.door import Door, Terms
+from proxy.edge.door import Door, Refused, Terms
 from proxy.tasks import Tasks
 
 DRAIN_IDLE: Final = 2.0
@@ -32,7 +32,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ListenerOptions(msgspec.Struct, frozen=True):
-    """Bounds of the data plane. See settings. `proxy_protocol`: whoever is one of our own proxies sends its header first."""
+    """Bounds of the data plane. See settings. `proxy_protocol`: whoever is one of our own proxies sends its header first.
+    `refused` hears of TLS handshakes that failed: whose, by address, and why."""
 
     limits: Limits = Limits()
     times: Times = Times()
@@ -40,6 +41,7 @@ class ListenerOptions(msgspec.Struct, frozen=True):
     backlog: int = 1_024
     tls: ssl.SSLContext | None = None
     proxy_protocol: bool = False
+    refused: Refused | None = None
 
 
 class Peers:
@@ -151,7 +153,7 @@ class Listener:
 
     def _terms(self) -> Terms:
         o, trusts = self._options, self._peers.trusts
-        return Terms(o.times.head, o.tls, trusts if o.proxy_protocol else _never)
+        return Terms(o.times.head, o.tls, trusts if o.proxy_protocol else _never, o.refused)
 
     def _admits(self, entering: int) -> bool:
         admits = len(self._clients) + entering < self._options.max_connections
@@ -194,6 +196,10 @@ class Listener:
                 for client in list(self._clients):
                     client.close_if_idle()
             await asyncio.sleep(DRAIN_POLL)
+        return self.cut()
+
+    def cut(self) -> int:
+        """Break every connection off, whatever is under way on it. Returns how many there were."""
         cut = list(self._clients)
         for client in cut:
             client.break_off()

@@ -84,9 +84,11 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
                 f"is our own listener ({section}): requests would go round for ever",
                 "Set it to the address of the SCIM backend",
             )
-    if not is_loopback(ops.host) and ops.token is None:
+    if not is_loopback(ops.host) and ops.token is None and ops.tls.client_ca_file is None:
         yield Finding(
-            (("ops", "host"), ("ops", "token")), "opens the ops listener to the network without a token", "Set ops.token_file"
+            (("ops", "host"), ("ops", "token")),
+            "opens the ops listener to the network without a token or clients' certificates",
+            "Set ops.token_file, or ops.tls.client_ca_file",
         )
 
 
@@ -119,6 +121,15 @@ def _tls(settings: Settings) -> Iterator[Finding]:
         if (pair.cert_file is None) != (pair.key_file is None):
             given, lacking = ("cert_file", "key_file") if pair.key_file is None else ("key_file", "cert_file")
             yield Finding(((*path, given),), f"is given without {lacking}", f"Set {lacking} too")
+    own = settings.ops.tls
+    if own.client_ca_file is not None and own.cert_file is None and own.key_file is None:
+        yield Finding((("ops", "tls", "client_ca_file"),), "is given without cert_file", "Set cert_file and key_file too")
+    if own.client_ca_file is None:
+        for key, value in (("client_names", own.client_names), ("open_probes", own.open_probes)):
+            if value:
+                yield Finding(
+                    (("ops", "tls", key),), "says nothing without client_ca_file", f"Set client_ca_file, or remove {key}"
+                )
     if settings.upstream.url.startswith("http://") and tls != UpstreamTls():
         yield Finding((("upstream", "tls"),), "is given, but upstream.url is http", "Write https in upstream.url, or remove it")
 

@@ -175,17 +175,33 @@ class Upstream(Section):
 
 
 class OpsTls(Section):
-    """A certificate for the ops listener."""
+    """A certificate for the ops listener, and certificates by which its clients come in."""
 
     cert_file: Path | None = Field(default=None, description="PEM file of the certificate chain. Needs key_file.")
     key_file: Path | None = Field(default=None, description="PEM file of its key.")
+    client_ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities that sign clients' certificates. With it a client must show one in the TLS "
+        "handshake, and ops.token too if that is set. Needs cert_file.",
+    )
+    client_names: Words = Field(
+        default=(),
+        description="Names of which a client's certificate must have one, to the letter: as its common name or an alternative "
+        "name. Empty lets in whoever the authorities sign for.",
+    )
+    open_probes: bool = Field(
+        default=False,
+        description="Answer /livez and /readyz without a certificate, for a kubelet has none; all else stays refused.",
+    )
 
 
 class Ops(Section):
     """The second listener: metrics, health, and the operators' pages."""
 
     host: str = Field(
-        default="127.0.0.1", min_length=1, description="Address to listen on. Anything but loopback needs a token."
+        default="127.0.0.1",
+        min_length=1,
+        description="Address to listen on. Anything but loopback needs token or tls.client_ca_file.",
     )
     port: Port = Field(default=9090, description="Port to listen on; 0 takes a free one.")
     token: SecretStr | None = Field(

@@ -32,6 +32,7 @@ from proxy.wire import Place, StartFault, ops, sockets, state
 from proxy.wire import store as stores
 from proxy.wire.answering import Answers
 from proxy.wire.ops_listener import OpsListener
+from proxy.wire.ops_tls import OpsTls, ops_tls
 from proxy.wire.present import Sources
 from proxy.wire.program import FLUSH_SECONDS, report
 from proxy.wire.reloads import Reloads, require_live
@@ -70,7 +71,7 @@ class Supervisor:
         self._ops: OpsListener | None = None
         self._answers: Answers | None = None
         self._sources: Sources | None = None
-        self._next: tuple[Settings, Sources, list[Hand]] | None = None
+        self._next: tuple[Settings, Sources, list[Hand], OpsTls | None] | None = None
 
     # --- the beginning --------------------------------------------------------------------------------------------------
 
@@ -153,13 +154,14 @@ class Supervisor:
     async def prepare(self, settings: Settings) -> None:
         """Have every worker build what the settings ask for. StartFault when one cannot: then none has changed."""
         require_live(self.settings, settings)
+        tls = ops_tls(settings)
         assert self._sources is not None  # noqa: S101 - it runs
         fingerprinter = state.fingerprinter(settings, settings.state_dir.resolve())
         state.require_successor(fingerprinter, self._sources.fingerprinter)
         same = settings.source == self.settings.source and fingerprinter.same_key(self._sources.fingerprinter)
         sources = self._sources if same else Sources(settings, fingerprinter, report)
         hands = [hand for hand in self._fleet.hands() if hand.settings == self._number]
-        self._next = (settings, sources, hands)
+        self._next = (settings, sources, hands, tls)
         try:
             answers = await asyncio.gather(
                 *(hand.ask("prepare", PREPARE_SECONDS, settings.values) for hand in hands), return_exceptions=True
@@ -173,7 +175,7 @@ class Supervisor:
         """Leave everything as it is, in every worker."""
         if self._next is None:
             return
-        _, sources, hands = self._next
+        _, sources, hands, _ = self._next
         self._next = None
         await asyncio.gather(*(hand.ask("discard", COMMAND_SECONDS) for hand in hands), return_exceptions=True)
         if sources is not self._sources:
@@ -184,7 +186,7 @@ class Supervisor:
         assert self._next is not None  # noqa: S101 - whoever commits has prepared
         assert self._answers is not None  # noqa: S101 - it runs
         before = self._sources
-        self.settings, self._sources, hands = self._next
+        self.settings, self._sources, hands, tls = self._next
         self._next = None
         self._number += 1
         done = await asyncio.gather(*(hand.ask("commit", COMMAND_SECONDS) for hand in hands), return_exceptions=True)
@@ -192,8 +194,8 @@ class Supervisor:
             if not isinstance(answer, BaseException) and answer.ok:
                 hand.settings = self._number
         self._answers.use(self._sources.whole, self.settings)
-        if self._ops is not None and self.settings.ops.token is not None:
-            self._ops.use(self.settings.ops.token.get_secret_value())
+        if self._ops is not None:
+            self._ops.use(ops.ops_token(self.settings), tls)
         if before is not None and before is not self._sources:
             self._sources.start()
             await before.close()

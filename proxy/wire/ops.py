@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
@@ -23,9 +22,9 @@ from proxy.sources.fresh import Fresh
 from proxy.tasks import Report
 from proxy.wire.answering import Answers
 from proxy.wire.ops_listener import OpsListener
+from proxy.wire.ops_tls import ops_tls
 from proxy.wire.present import Present
 from proxy.wire.reloads import Reloads
-from proxy.wire.state import StartFault
 from proxy.wire.witnessing import Evidence
 
 PASTED_LIFE: Final = 30 * 86_400
@@ -157,14 +156,13 @@ def routes_of(answers: Answers, health: Health, ring: Ring) -> MakeRoutes:
 
 
 def ops_listener(settings: Settings, health: Health, render: Render, routes: MakeRoutes, report: Report) -> OpsListener:
-    """The second listener. Raises StartFault when its certificate is no use."""
-    o = settings.ops
-    tls = None
-    if o.tls.cert_file is not None:
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        try:
-            tls.load_cert_chain(o.tls.cert_file, o.tls.key_file)
-        except OSError as error:
-            raise StartFault(f"ops.tls.cert_file {o.tls.cert_file}: {error}") from None
-    token = o.token.get_secret_value() if o.token is not None else None
-    return OpsListener(o.host, o.port, token=token, health=health, render_metrics=render, report=report, routes=routes, tls=tls)
+    """The second listener. Raises StartFault when a certificate is no use."""
+    o, tls = settings.ops, ops_tls(settings)
+    return OpsListener(
+        o.host, o.port, token=ops_token(settings), health=health, render_metrics=render, report=report, routes=routes, tls=tls
+    )
+
+
+def ops_token(settings: Settings) -> str | None:
+    """The token that it asks for, if any."""
+    return settings.ops.token.get_secret_value() if settings.ops.token is not None else None

@@ -33,6 +33,7 @@ from proxy.wire import store as stores
 from proxy.wire.answering import Answers
 from proxy.wire.data_plane import DataPlane
 from proxy.wire.ops_listener import OpsListener
+from proxy.wire.ops_tls import OpsTls, ops_tls
 from proxy.wire.present import Present, TokenSide
 from proxy.wire.probe import probe, target_of
 from proxy.wire.reloads import Reloads, require_live
@@ -91,7 +92,7 @@ class Program:
         self._ops: OpsListener | None = None
         self._answers: Answers | None = None
         self._evidence: Evidence | None = None
-        self._next: tuple[Settings, TokenSide, DataPlane] | None = None
+        self._next: tuple[Settings, TokenSide, DataPlane, OpsTls | None] | None = None
 
     async def start(self) -> None:
         """Start everything; the data plane accepts last. What had been started is stopped again when something fails."""
@@ -203,6 +204,7 @@ class Program:
     async def prepare(self, settings: Settings) -> None:
         """Build what these settings change beside what is in force, and see whether it works. `commit` or `discard` it."""
         require_live(self.settings, settings)
+        tls = ops_tls(settings) if self._ops is not None else None
         before = self.present.side
         fingerprinter = state.fingerprinter(settings, settings.state_dir.resolve())
         state.require_successor(fingerprinter, before.fingerprinter)
@@ -220,12 +222,12 @@ class Program:
             if not same:
                 await side.sources.close()
             raise
-        self._next = (settings, side, plane)
+        self._next = (settings, side, plane, tls)
 
     async def discard(self) -> None:
         """Leave everything as it is."""
         if self._next is not None:
-            _, side, plane = self._next
+            _, side, plane, _ = self._next
             self._next = None
             plane.upstream.close()
             if side is not self.present.side:
@@ -235,7 +237,7 @@ class Program:
         """From now on every request goes by what was prepared; what is under way ends by what was before."""
         assert self._next is not None  # noqa: S101 - whoever commits has prepared
         assert self._evidence is not None  # noqa: S101 - it runs
-        self.settings, side, plane = self._next
+        self.settings, side, plane, tls = self._next
         self._next = None
         old_side, old_plane = self.present.side, self.present.plane
         self.present.side, self.present.plane = side, plane
@@ -243,8 +245,8 @@ class Program:
         self._evidence.silence.expect(expected_of(self.settings))
         if self._answers is not None:
             self._answers.use(self.present, self.settings)
-        if self._ops is not None and self.settings.ops.token is not None:
-            self._ops.use(self.settings.ops.token.get_secret_value())
+        if self._ops is not None:
+            self._ops.use(ops.ops_token(self.settings), tls)
         _ = self._tasks.start(self._leave(old_plane, None if old_side is side else old_side), "leaving old settings")
         self.reloads.apply()
 

@@ -16,7 +16,8 @@ LIVE: Final = frozenset(
         "oauth", "policy", "source", "tenant_route", "tenants", "upstream", "watch_every",
         "listen.body_read_timeout", "listen.drain_seconds", "listen.head_limit", "listen.head_timeout", "listen.header_count",
         "listen.idle_timeout", "listen.max_connections", "listen.methods", "listen.target_limit", "listen.trusted_proxies",
-        "forward_auth", "limits", "listen.tls", "listen.write_timeout", "ops.token", "ops.token_file",
+        "forward_auth", "limits", "listen.tls", "listen.write_timeout", "ops.tls", "ops.token",
+        "ops.token_file",
     }
 )  # fmt: skip
 """What a reload changes. Everything else is built once, and a file that changes it needs a restart."""
@@ -55,5 +56,10 @@ def require_live(before: Settings, after: Settings) -> None:
         fixed.append("ops.token (given or not)")
     if bool(before.listen.tls.cert_file) != bool(after.listen.tls.cert_file):
         fixed.append("listen.tls (given or not)")
+    one, other = before.ops.tls, after.ops.tls
+    if bool(one.cert_file) != bool(other.cert_file):
+        fixed.append("ops.tls.cert_file (given or not)")
+    if bool(one.client_ca_file) != bool(other.client_ca_file):
+        fixed.append("ops.tls.client_ca_file (given or not)")
     if fixed:
         raise StartFault(f"{', '.join(fixed)} cannot change while the proxy runs: restart it, or undo the change.")

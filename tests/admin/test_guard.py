@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.admin.certificate import TEXT_LIMIT, Certificate, certificate_of
 from proxy.admin.guard import ADDRESS_LIMIT, GUESSES, PAUSE, Access, Guard
 
 TOKEN = "0123456789abcdef"
@@ -102,6 +103,55 @@ def test_guessing_addresses_are_bounded_in_memory():
     for number in range(ADDRESS_LIMIT * 2):
         guard.judge(f"address {number}", "h", ["Bearer wrong"], 0.0)
     assert len(guard._guesses) == ADDRESS_LIMIT
+
+
+OPERATOR = Certificate("operator", "01", frozenset({"operator", "ops.example.com"}), until=100.0)
+
+
+@pytest.mark.parametrize(
+    "access, names, certificate, today",
+    [
+        (Access.GRANTED, (), OPERATOR, 99.0),
+        (Access.GRANTED, ("other", "ops.example.com"), OPERATOR, 99.0),
+        (Access.NO_CERTIFICATE, (), None, 99.0),
+        (Access.OLD_CERTIFICATE, (), OPERATOR, 100.0),
+        (Access.UNLISTED_CERTIFICATE, ("Operator", "example.com"), OPERATOR, 99.0),
+    ],
+)
+def test_certificate_is_a_credential_while_it_lasts_and_its_name_is_let_in(access, names, certificate, today):
+    guard = Guard("0.0.0.0", None, frozenset(names))
+    assert access is guard.judge("192.0.2.1", "any.example.com", [], 0.0, certificate, today)
+
+
+def test_certificate_and_token_are_both_asked_for_where_both_are_set():
+    guard = Guard("127.0.0.1", TOKEN, frozenset())
+    assert Access.MISSING is guard.judge("a", "localhost", [], 0.0, OPERATOR, 0.0)
+    assert Access.NO_CERTIFICATE is guard.judge("a", "localhost", RIGHT, 0.0)
+    assert Access.GRANTED is guard.judge("a", "localhost", RIGHT, 0.0, OPERATOR, 0.0)
+
+
+def test_other_credentials_are_in_force_at_once():
+    guard = Guard("0.0.0.0", TOKEN, frozenset())
+    guard.use("fedcba9876543210", frozenset({"nobody"}))
+    assert Access.UNLISTED_CERTIFICATE is guard.judge("a", "h", ["Bearer fedcba9876543210"], 0.0, OPERATOR, 0.0)
+    guard.use("fedcba9876543210", frozenset())
+    assert Access.WRONG is guard.judge("a", "h", RIGHT, 0.0, OPERATOR, 0.0)
+
+
+def test_what_is_read_of_a_certificate():
+    """In the form in which Python's ssl module tells of one; of the subject only the common name."""
+    told = {
+        "subject": ((("organizationName", "Acme"),), (("commonName", "x" * 99),)),
+        "subjectAltName": (("DNS", "a.example.com"), ("URI", "spiffe://acme/a"), ("DirName", ((("commonName", "no"),),))),
+        "serialNumber": "0A",
+        "notAfter": "Jan  1 00:01:40 1970 GMT",
+    }
+    names = frozenset({"x" * 99, "a.example.com", "spiffe://acme/a"})
+    assert Certificate("x" * TEXT_LIMIT, "0A", names, 100.0) == certificate_of(told)
+    assert certificate_of({}) is None
+    nameless = certificate_of(told | {"subject": ()})
+    assert nameless is not None
+    assert "a.example.com" == nameless.subject
 
 
 def test_guard_does_not_print_its_token():

@@ -64,6 +64,7 @@ def test_the_validator_would_see_a_field_that_does_not_exist(tmp_path: pathlib.P
         ("-f", LEAST, "--set", "replica=2"),
         ("-f", LEAST, "--set", "ingress.enabled=true"),
         ("-f", LEAST, "--set", "secretKeys.dsn=x"),
+        ("-f", LEAST, "--set", "opsTls.clientCA=ca.crt"),
     ],
     ids=lambda arguments: " ".join(str(part) for part in arguments[2:]) or "nothing given",
 )
@@ -125,6 +126,32 @@ def test_everything_switched_on_is_there_and_the_runbooks_are_links() -> None:
     groups = objects["PrometheusRule/release-scim-witness"]["spec"]["groups"]
     links = {rule["annotations"]["runbook_url"] for group in groups for rule in group["rules"] if "alert" in rule}
     assert all(link.startswith("https://git.example.com/scim-witness/docs/runbooks/") for link in links)
+
+
+@pytest.mark.deploy
+@pytest.mark.parametrize(
+    "scheme, scraped, settings, arguments",
+    [
+        ("HTTP", {"authorization"}, {"TOKEN_FILE"}, ()),
+        ("HTTPS", {"scheme", "authorization"}, {"TOKEN_FILE", "TLS__CERT_FILE", "TLS__KEY_FILE"}, ("--set", "opsTls.secret=s")),
+        (
+            "HTTPS",
+            {"scheme"},
+            {"TLS__CERT_FILE", "TLS__KEY_FILE", "TLS__CLIENT_CA_FILE", "TLS__OPEN_PROBES"},
+            ("--set", "opsTls.secret=s,opsTls.clientCA=ca.crt"),
+        ),
+    ],
+    ids=["token", "token and tls", "certificates"],
+)
+def test_credential_of_the_ops_listener(scheme: str, scraped: set[str], settings: set[str], arguments: tuple[str, ...]) -> None:
+    objects = render("-f", LEAST, "--set", "serviceMonitor.enabled=true", *arguments)
+    (proxy,) = pod(objects)["containers"]
+    probes = [proxy[f"{name}Probe"]["httpGet"]["scheme"] for name in ("liveness", "readiness", "startup")]
+    assert [scheme] * 3 == probes
+    named = {entry["name"].partition("_OPS__")[2] for entry in proxy["env"]}
+    assert settings == named - {"", "HOST", "PORT"}
+    (endpoint,) = objects["ServiceMonitor/release-scim-witness"]["spec"]["endpoints"]
+    assert scraped == set(endpoint) - {"port", "path", "interval"}
 
 
 @pytest.mark.deploy

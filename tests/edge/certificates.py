@@ -30,7 +30,7 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         self.pair = self._write(name, self._build(self._name, self._key, ca=True), self._key)
 
-    def _build(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, ca: bool) -> x509.Certificate:
+    def _build(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, ca: bool, hours: float = 24.0) -> x509.Certificate:
         now = dt.datetime.now(dt.UTC)
         names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
@@ -40,8 +40,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(hours=1))
-            .not_valid_after(now + dt.timedelta(days=1))
+            .not_valid_before(now - dt.timedelta(hours=2))
+            .not_valid_after(now + dt.timedelta(hours=hours))
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -57,11 +57,11 @@ class Authority:
         )
         return pair
 
-    def issue(self, name: str) -> Pair:
-        """A certificate for localhost and 127.0.0.1."""
+    def issue(self, name: str, hours: float = 24.0) -> Pair:
+        """A certificate for localhost and 127.0.0.1, which ends so many hours from now."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        return self._write(name, self._build(subject, key, ca=False), key)
+        return self._write(name, self._build(subject, key, ca=False, hours=hours), key)
 
     def server(self, name: str = "server", *, clients: bool = False) -> ssl.SSLContext:
         """A server's context; with `clients` it asks for a certificate of ours."""
@@ -73,10 +73,10 @@ class Authority:
             context.load_verify_locations(self.pair.certificate)
         return context
 
-    def client(self, name: str | None = None) -> ssl.SSLContext:
+    def client(self, name: str | None = None, hours: float = 24.0) -> ssl.SSLContext:
         """A client's context that trusts only us, with a certificate if it has a name."""
         context = ssl.create_default_context(cafile=str(self.pair.certificate))
         if name is not None:
-            pair = self.issue(name)
+            pair = self.issue(name, hours)
             context.load_cert_chain(pair.certificate, pair.key)
         return context

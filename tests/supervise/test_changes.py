@@ -197,6 +197,7 @@ def settings(folder, **changes):
         ({"store.timeout": 2}, "store.timeout"),
         ({"ops.token": "x" * 20}, "ops.token (given or not)"),
         ({"listen.tls.cert_file": "c", "listen.tls.key_file": "k"}, "listen.tls (given or not)"),
+        ({"ops.tls.cert_file": "c", "ops.tls.key_file": "k"}, "ops.tls.cert_file (given or not)"),
         ({"listen.proxy_protocol": "true", "listen.trusted_proxies": "::1"}, "listen.proxy_protocol"),
     ],
     ids=str,
