@@ -22,17 +22,14 @@ _SENSITIVE: Final = re.compile(
     r"token|authorization|secret|passw|dsn|cookie|credential|api[-_]?key|private[-_]?key|bearer|signature", re.IGNORECASE
 )
 _HARMLESS: Final = re.compile(r"fingerprint|_file$|_length$|_count$|_limit$", re.IGNORECASE)
+_NAME: Final = r"\b((?:access_|refresh_|id_)?token|client_secret|secret|password|code|assertion|authorization)"
+_GIVEN: Final = r"(\s*[=:]\s*|['\"]\s*:\s*)(['\"]?)"
+_VALUE: Final = r"[^\s&\"',;]+"
 _IN_TEXT: Final = (
-    (re.compile(r"\b(bearer|basic|digest)(\s+|%20)[^\s\"',;]+", re.IGNORECASE), rf"\1 {MASK}"),
+    # behind a scheme another scheme is no token, and behind a name another name that is given: what follows the last one is
+    (re.compile(r"\b((?:(?:bearer|basic|digest)(?:\s+|%20))+)[^\s\"',;]+", re.IGNORECASE), rf"\1{MASK}"),
     (re.compile(r"://[^/\s@\"']*@"), f"://{MASK}@"),
-    (
-        re.compile(
-            r"\b((?:access_|refresh_|id_)?token|client_secret|secret|password|code|assertion|authorization)"
-            r"(\s*[=:]\s*|['\"]\s*:\s*)(['\"]?)[^\s&\"',;]+",
-            re.IGNORECASE,
-        ),
-        rf"\1\2\3{MASK}",
-    ),
+    (re.compile(rf"{_NAME}{_GIVEN}(?!{_NAME}{_GIVEN}{_VALUE}){_VALUE}", re.IGNORECASE), rf"\1\2\3{MASK}"),
 )
 
 

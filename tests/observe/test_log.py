@@ -246,6 +246,19 @@ class TestRedact:
     def test_secret_prints_as_its_fingerprint(self):
         assert redact({"who": Secret(b"x", "f" * 32)}) == {"who": f"<secret {'f' * 32}>"}
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            f"Bearer Bearer {PLANTED}",
+            f"Authorization: bearer%20Basic {PLANTED}",
+            f'bad member: token="refresh_token": "{PLANTED}"',
+            f"password: code={PLANTED}",
+        ],
+    )
+    def test_a_token_behind_a_second_scheme_or_name_is_masked(self, text):
+        assert PLANTED not in redact({"event": text})["event"]
+        assert MASK in redact({"event": text})["event"]
+
     def test_nesting_has_an_end(self):
         event: dict[str, object] = {"x": 1}
         for _ in range(DEPTH_LIMIT + 5):
