@@ -98,6 +98,8 @@ def _table(raw: bytes, name: str) -> dict[str, Any]:
     try:
         text = raw.decode()
         table = json.loads(text) if name.endswith(".json") else tomllib.loads(text)
+        if "\\u" in text:
+            json.dumps(table, ensure_ascii=False, default=str).encode()
     except json.JSONDecodeError as error:
         raise TokenFileError((f"{name}:{error.lineno}: is no JSON: {error.msg}",)) from None
     except tomllib.TOMLDecodeError as error:
@@ -105,6 +107,8 @@ def _table(raw: bytes, name: str) -> dict[str, Any]:
         raise TokenFileError((f"{name}: is no TOML {place[0] if place else ''}".rstrip(),)) from None
     except UnicodeDecodeError as error:
         raise TokenFileError((f"{name}: is no UTF-8 at byte {error.start}",)) from None
+    except UnicodeEncodeError:  # half a character passes as JSON, and no record could hold it
+        raise TokenFileError((f"{name}: holds half a character, like \\ud800: write the whole of it",)) from None
     except (RecursionError, ValueError):  # ValueError: a number of thousands of digits
         raise TokenFileError((f"{name}: is nested too deeply, or holds a number that nobody means",)) from None
     if not isinstance(table, dict):

@@ -97,8 +97,12 @@ def test_a_time_that_is_none_is_no_refusal(wrong):
     assert isinstance(state_of(iat=wrong), Unavailable)
 
 
+HALF = b'{"active": true, "client_id": "okta\\ud800"}'
+"""Half a character: JSON to Python, and nothing that a record of a refusal could hold."""
+
+
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"[]", b"null", b"{}", b'{"active":"true"}', b'{"active":1}', b"[" * 9_999, b"\xff"]
+    "body", [b"", b"<html>", b"[]", b"null", b"{}", b'{"active":"true"}', b'{"active":1}', b"[" * 9_999, b"\xff", HALF]
 )
 def test_what_is_no_answer_is_no_refusal(body):
     assert isinstance(read_answer(body, "row", Claims()), Unavailable)

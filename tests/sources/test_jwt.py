@@ -140,6 +140,9 @@ CONFUSED: Final = {
     "an opaque token": (lambda: "Tk-4cLmQ8xYpRw2Nd7sVbJh5Ze9uGf3AtKoXyEiCqMn", "not_a_jwt"),
     "a JWE": (lambda: "eyJhbGciOiJSU0EifQ.a.b.c.d", "not_a_jwt"),
     "no JSON": (lambda: "eyJhbGci.eyJ.x", "malformed"),
+    "half a character, which no record could hold": (
+        lambda: raw_token({"alg": "RS256", "kid": "r1"}, claims(sub="u\ud800")), "malformed"
+    ),
     "a repeated member": (lambda: "eyJhbGciOiJSUzI1NiIsImFsZyI6Im5vbmUifQ.e30.eHg", "malformed"),
 }  # fmt: skip
 

@@ -101,6 +101,12 @@ def test_a_missing_file_at_start_is_an_error(tmp_path):
         TokenFile(tmp_path / "none.toml", fingerprinter=FINGERPRINTER, report=lambda faults: None)
 
 
+def test_half_a_character_is_a_fault_for_no_record_could_hold_it(tmp_path):
+    entry = {"name": "a", "digest": digest("T"), "tenant": "acme\ud800", "created_at": "2026-05-03T10:00:00Z"}
+    with pytest.raises(TokenFileError, match="holds half a character"):
+        open_file(tmp_path / "t.json", json.dumps({"token": [entry]}))
+
+
 async def test_a_changed_file_is_picked_up_and_a_broken_one_changes_nothing_and_is_told_once(tmp_path):
     path = tmp_path / "t.toml"
     reports: list[tuple[str, ...]] = []

@@ -37,6 +37,7 @@ def read_answer(body: bytes, row: str, claims: Claims) -> TokenState:
     """Return the state that a 200 tells. What is not an answer of RFC 7662 is no refusal: Unavailable."""
     try:
         said = json.loads(body)
+        json.dumps(said, ensure_ascii=False).encode()  # half a character (\ud800) passes as JSON, and no record could hold it
     except (ValueError, RecursionError):
         return Unavailable("error", "the endpoint's answer is no JSON")
     if not isinstance(said, dict) or not isinstance(said.get("active"), bool):

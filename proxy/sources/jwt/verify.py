@@ -88,6 +88,7 @@ def _verifies(opened: Opened, key: Key) -> bool:
 def _object(part: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(_decoded(part), object_pairs_hook=_without_repeats)
+        json.dumps(found, ensure_ascii=False).encode()  # half a character (\ud800) passes as JSON, and no record could hold it
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
