@@ -150,7 +150,7 @@ def tag_of(incident_id: str) -> str:
 
 def time_of(incident_id: str) -> float:
     """Return the epoch seconds in an incident id. ValueError when it is not one."""
-    if len(incident_id) != 26:
+    if len(incident_id) != 26 or not incident_id.isascii():  # upper() makes two letters of some others
         raise ValueError("an incident id has 26 characters")
     value = 0
     for character in incident_id.upper():

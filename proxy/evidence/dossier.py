@@ -31,7 +31,7 @@ from proxy.core.incident import Incident, Note
 from proxy.core.memory import FirstUse
 from proxy.core.setup import refused_exchanges
 from proxy.core.token import Known, Reading, Sibling
-from proxy.evidence import keys
+from proxy.evidence import keys, records
 from proxy.evidence.backends import joined
 from proxy.evidence.beside import AGAIN, BACKENDS
 from proxy.evidence.cadence import DAYS, cadence
@@ -169,7 +169,7 @@ def _read(text: str, kind: type[T], otherwise: T) -> T:
     """What a note's text holds; a text of another version or of a person is no evidence."""
     try:
         return msgspec.json.decode(text, type=kind)
-    except msgspec.MsgspecError:
+    except records.UNREADABLE:
         return otherwise
 
 

@@ -19,7 +19,7 @@ from proxy.core.diagnosis.evidence import Death
 from proxy.core.history import StateChange
 from proxy.core.memory import FirstUse
 from proxy.core.token import Known, Unknown
-from proxy.evidence import keys, queries, writes
+from proxy.evidence import keys, queries, records, writes
 from proxy.evidence.redis_store import Command, RedisStore, StoreError
 
 WAITING_LIMIT: Final = 20_000
@@ -98,6 +98,6 @@ async def read_events(store: RedisStore, key: str, kind: type[T], start: float, 
     """The events of a list between two instants (epoch seconds), oldest first. What this version cannot read is left out."""
     found = []
     for member in await queries.between(store, key, start, end, limit):
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(*records.UNREADABLE):
             found.append(msgspec.json.decode(member, type=kind))
     return found

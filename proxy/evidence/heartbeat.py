@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from proxy.core.absence import Span
-from proxy.evidence import keys, queries, writes
+from proxy.evidence import keys, queries, records, writes
 from proxy.evidence.activity import short_name
 from proxy.evidence.redis_store import Command, RedisStore, StoreError
 
@@ -154,6 +154,12 @@ async def read_spans(store: RedisStore, start: float, end: float) -> list[Span]:
     found = []
     for (_, _, process), answer in zip(wanted, answers, strict=True):
         for field, value in queries.as_map(answer).items():
-            last, beats, requests, ok, why = msgspec.json.decode(value, type=tuple[float, int, int, bool, str])
-            found.append(Span(process, int(field) / 1000, last, beats, requests, ok, why))
+            with contextlib.suppress(ValueError, *records.UNREADABLE):  # it proves nothing then
+                found.append(read_span(process, field, value))
     return sorted((s for s in found if s.end >= start - MAX_GAP and s.start <= end + MAX_GAP), key=lambda s: s.start)
+
+
+def read_span(process: str, field: bytes, value: bytes) -> Span:
+    """Read a stored span. ValueError or one of records.UNREADABLE."""
+    last, beats, requests, ok, why = msgspec.json.decode(value, type=tuple[float, int, int, bool, str])
+    return Span(process, int(field) / 1000, last, beats, requests, ok, why)

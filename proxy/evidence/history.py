@@ -26,7 +26,7 @@ from proxy.core.exchange import GRANTED, AnsweredBy, Exchange
 from proxy.core.history import StateChange, TokenHistory
 from proxy.core.memory import FirstUse
 from proxy.core.token import Known, Reading, Unknown
-from proxy.evidence import keys, queries, writes
+from proxy.evidence import keys, queries, records, writes
 from proxy.evidence.merge import CHANGES_KEPT, merge
 from proxy.evidence.redis_store import Command, RedisStore, StoreError
 from proxy.evidence.token_memory import Token
@@ -424,5 +424,5 @@ def read_part(value: bytes) -> TokenHistory | None:
     """One stored part; None when this version cannot read it."""
     try:
         return _decode(value)
-    except msgspec.MsgspecError:
+    except records.UNREADABLE:
         return None

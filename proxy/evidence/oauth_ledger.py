@@ -22,7 +22,7 @@ from proxy.core.credential import Secret
 from proxy.core.incident import Incident
 from proxy.core.memory import OauthEvent
 from proxy.core.token import Known, Reading
-from proxy.evidence import keys, queries, writes
+from proxy.evidence import keys, queries, records, writes
 from proxy.evidence.redis_store import Command, RedisStore, StoreError
 
 WAITING_LIMIT: Final = 20_000
@@ -323,6 +323,6 @@ def _read(members: Any) -> list[OauthEvent]:
     """What this version can read of them."""
     found = []
     for member in members:
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(*records.UNREADABLE):
             found.append(msgspec.json.decode(member, type=OauthEvent))
     return sorted(found, key=lambda event: event.at)

@@ -153,6 +153,6 @@ async def _members(store: RedisStore, key: str, chosen: Callable[[str], bool]) -
 def _names(text: str, tenant: str) -> bool:
     try:
         found = msgspec.json.decode(text)
-    except msgspec.MsgspecError:
+    except records.UNREADABLE:
         return False
     return isinstance(found, dict) and found.get("tenant") == tenant

@@ -19,6 +19,13 @@ _incident: Final = msgspec.json.Decoder(Incident).decode
 _note: Final = msgspec.json.Decoder(Note).decode
 
 
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for octets that are no JSON of ours. Those of the store may be damaged or forged: not even UTF-8."""
+
+_QUOTED: Final = 200
+"""Characters of what msgspec says: it repeats a value that it does not know, however long that is."""
+
+
 class RecordError(Exception):
     """These bytes are no record that this version can read."""
 
@@ -48,13 +55,13 @@ def read_incident(body: bytes) -> Incident:
     """Read an incident's JSON. RecordError when it is not one."""
     try:
         return _incident(body)
-    except msgspec.MsgspecError as error:
-        raise RecordError(f"not an incident: {error}") from error
+    except UNREADABLE as error:
+        raise RecordError(f"not an incident: {str(error)[:_QUOTED]}") from error
 
 
 def read_note(body: bytes) -> Note:
     """Read a note's JSON. RecordError when it is not one."""
     try:
         return _note(body)
-    except msgspec.MsgspecError as error:
-        raise RecordError(f"not a note: {error}") from error
+    except UNREADABLE as error:
+        raise RecordError(f"not a note: {str(error)[:_QUOTED]}") from error

@@ -9,6 +9,7 @@ altered or removed: the store keeps number and hash of the line before beside ea
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Iterator
 from typing import Final
@@ -17,6 +18,9 @@ import msgspec
 
 GENESIS: Final = "0" * 64
 """Stands for the line before the first one."""
+
+_REST: Final = re.compile(rb"([1-9][0-9]{0,18}) ([0-9a-f]{64}) ([^\n]*)")
+"""What the checksum is of, as `encode` writes it: nothing else has this digest when it is written again."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -40,11 +44,10 @@ def encode(sequence: int, previous: str, record: bytes) -> tuple[bytes, str]:
 
 def decode(line: bytes, end: int = 0) -> Line | None:
     """Read a line without its newline; None when it is not what `encode` wrote."""
-    rest = line[9:]
-    parts = rest.split(b" ", 2)
-    if len(parts) != 3 or line[:9] != b"%08x " % zlib.crc32(rest) or not parts[0].isdigit() or len(parts[1]) != 64:
+    rest = _REST.fullmatch(line, 9)
+    if rest is None or line[:9] != b"%08x " % zlib.crc32(rest[0]):
         return None
-    return Line(int(parts[0]), parts[1].decode("latin-1"), parts[2], hashlib.sha256(line).hexdigest(), end)
+    return Line(int(rest[1]), rest[2].decode("ascii"), rest[3], hashlib.sha256(line).hexdigest(), end)
 
 
 def scan(block: bytes, offset: int) -> Iterator[Line | None]:

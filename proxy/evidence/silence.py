@@ -15,7 +15,7 @@ import msgspec
 
 from proxy.core.absence import coverage
 from proxy.core.silence import FACTOR, SHORTEST, Silence, expectation
-from proxy.evidence import keys, queries, writes
+from proxy.evidence import keys, queries, records, writes
 from proxy.evidence.activity import read_last, read_minutes
 from proxy.evidence.cadence import DAYS, cadence
 from proxy.evidence.heartbeat import MAX_GAP, read_spans
@@ -137,7 +137,7 @@ def read_mark(raw: bytes | None) -> Mark | None:
         return None
     try:
         return msgspec.json.decode(raw, type=Mark)
-    except msgspec.MsgspecError:
+    except records.UNREADABLE:
         return None
 
 

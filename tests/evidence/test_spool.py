@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.evidence import leftovers, segment
+from proxy.evidence import history, leftovers, oauth_ledger, records, segment, silence
 from proxy.evidence.spool import LOCK, RESERVE, Spool, SpoolError, SpoolFull
 from proxy.evidence.tail import Tail, segments
 
@@ -46,6 +47,30 @@ def test_what_is_encoded_is_decoded_and_a_torn_end_is_no_line(recorded, torn):
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_line_or_none_and_never_an_exception(raw):
     list(segment.scan(raw, 0))
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b"007 " + b"0" * 64 + b" x", b"0 " + b"0" * 64 + b" x", b"1 " + b"\xff" * 64 + b" x", b"1 " + b"A" * 64 + b" x",
+     b"1" * 5_000 + b" " + b"0" * 64 + b" x"],
+)  # fmt: skip
+def test_a_line_that_encode_would_write_otherwise_is_damaged_whatever_its_checksum(rest):
+    assert segment.decode(b"%08x %b" % (zlib.crc32(rest), rest)) is None
+
+
+@pytest.mark.parametrize("body", [b'{"incident":"\xff"}', b'{"x":' + b"[" * 200_000, b"{}", b'{"kind":"%b"}' % (b"x" * 9_000)])
+@pytest.mark.parametrize("kind", [b"incident", b"note"])
+def test_octets_that_are_no_record_are_told_briefly(kind, body):
+    with pytest.raises(records.RecordError) as caught:
+        records.unpack(kind + b" " + body)
+    assert len(str(caught.value)) < 300
+
+
+def test_what_is_damaged_in_the_store_is_left_out_whatever_its_octets():
+    for octets in (b'{"fingerprint":"\xff"}', b"[" * 200_000):
+        assert history.read_part(octets) is None
+        assert silence.read_mark(octets) is None
+        assert [] == oauth_ledger._read([octets])
 
 
 def test_a_record_with_a_newline_is_refused(spool_root):
