@@ -9,9 +9,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # What runs without a package of the operating system and within ten minutes. .ci/run installs those packages and runs the rest.
-EVERYWHERE := not mariadb and not doorkeeper and not redis_server and not browser and not prometheus and not deploy and not pgbouncer and not heavy and not faults and not bench and not compiled
+EVERYWHERE := not mariadb and not doorkeeper and not redis_server and not browser and not prometheus and not deploy and not pgbouncer and not heavy and not faults and not fuzz and not bench and not compiled
 
-.PHONY: help setup compile demo run test lint format bench bench-setup bench-growth lock wheel clean
+.PHONY: help setup compile demo run test fuzz soak lint format bench bench-setup bench-growth lock wheel sbom clean
 
 help: ## say what there is (this list)
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name says; do \
@@ -30,6 +30,12 @@ run: compile ## run the proxy in front of your backend: make run UPSTREAM=https:
 
 test: $(READY) ## run the tests that need no package of the operating system: make test ARGS="-k verdict"
 	$(BIN)/python -m pytest -n 2 -m '$(EVERYWHERE)' $(ARGS)
+
+fuzz: $(READY) ## look for inputs that break a parser: make fuzz SECONDS=600
+	FUZZ_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest -m fuzz tests/fuzz $(ARGS)
+
+soak: compile ## load with small troubles, to see that memory and descriptors stay flat: make soak MINUTES=30
+	SCIM_WITNESS_PURE=0 SOAK_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m pytest -m bench -s tests/faults/test_soak.py $(ARGS)
 
 lint: $(READY) ## check style, types, layers, spelling, dead code and dependencies
 	$(BIN)/ruff check .

@@ -3,23 +3,20 @@ llhttp and h11 accept with the same meaning."""
 
 from __future__ import annotations
 
-import itertools
 import tracemalloc
 
-import h11
-import httptools
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from proxy.core.framing import Chunked, FramingError, Length
+from proxy.core.framing import Chunked, Length
 from proxy.core.grammar import Fault, Limits
 from proxy.core.headers import Forwarding, Peer, request_head
-from proxy.core.inbound import BadCredential, Heads, Inbound, parse_request
+from proxy.core.inbound import BadCredential, Inbound, parse_request
 from proxy.core.outbound import Outbound, parse_response
 from proxy.core.scim import classify, mask
+from tests.core.judges import LIMITS, agree, cut, drive_decoder, drive_heads
 
-LIMITS = Limits(head=2_000, target=500, fields=20)
 SEEDS = [
     b"GET",
     b"POST",
@@ -114,36 +111,6 @@ message = st.builds(
 anything = soup | message | st.binary(max_size=60)
 
 
-def cut(data: bytes, places: list[int]) -> list[bytes]:
-    marks = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[a:b] for a, b in itertools.pairwise(marks)]
-
-
-def drive_heads(parts: list[bytes]) -> list[Inbound | Fault | BadCredential]:
-    """Feed a Heads as a connection does, until something is refused."""
-    heads = Heads(LIMITS)
-    found: list[Inbound | Fault | BadCredential] = []
-    for part in parts:
-        heads.held += part
-        while heads.ready():
-            found.append(heads.take())
-            if not isinstance(found[-1], Inbound):
-                return found
-    return found
-
-
-def drive_decoder(decoder, parts: list[bytes]) -> tuple[bytes, bool, str]:
-    out = b""
-    try:
-        for part in parts:
-            if decoder.done:
-                return out, True, decoder.left.hex() and ""
-            out += decoder.feed(part)
-    except FramingError as error:
-        return out, False, str(error)
-    return out, decoder.done, ""
-
-
 @given(anything, st.lists(st.integers(0, 3_000), max_size=6))
 @example(b"\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", [1, 2, 3])
 @example(b"GET /" + b"a" * 3_000, [2_004])
@@ -197,45 +164,6 @@ def test_a_request_head_gives_a_value_that_can_be_logged(data: bytes):
         assert mask(parsed.target).isprintable()
 
 
-def ours(data: bytes) -> tuple[bytes, bytes, bytes] | None:
-    """Method, target and body as we understand one whole message, None when we refuse it or wait for more."""
-    heads = Heads(LIMITS)
-    heads.held = data
-    if not heads.ready():
-        return None
-    request = heads.take()
-    if not isinstance(request, Inbound):
-        return None
-    decoder = Chunked() if request.length is None else Length(request.length)
-    octets, done, _ = (b"", True, "") if decoder.done else drive_decoder(decoder, [heads.held])
-    return (request.method, request.target, octets) if done else None
-
-
-class Llhttp:
-    def __init__(self) -> None:
-        self.url = self.body = b""
-        self.done = False
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_body(self, data: bytes) -> None:
-        self.body += data
-
-    def on_message_complete(self) -> None:
-        if not self.done:
-            self.done = True
-            self.seen = (self.url, self.body)
-
-
-def origin_form(target: bytes) -> bytes:
-    if target[:4].lower() != b"http":
-        return target
-    rest = target.partition(b"://")[2]
-    at = min((place for place in (rest.find(b"/"), rest.find(b"?")) if place >= 0), default=len(rest))
-    return rest[at:] if rest[at : at + 1] == b"/" else b"/" + rest[at:]
-
-
 @settings(max_examples=1_500)
 @given(message | soup)
 @example(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0;c\r\nX: y\r\n\r\n")
@@ -243,29 +171,7 @@ def origin_form(target: bytes) -> bytes:
 @example(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 05\r\n\r\nhello")
 @example(b"\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n")
 def test_what_we_accept_others_accept_with_the_same_meaning(data: bytes):
-    understood = ours(data)
-    if understood is None:
-        return
-    method, target, octets = understood
-    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=100_000)
-    parser.receive_data(data.removeprefix(b"\r\n"))  # one empty line before a request passes (RFC 9112 section 2.2); not at h11
-    request, received = parser.next_event(), b""
-    assert isinstance(request, h11.Request)
-    while isinstance(event := parser.next_event(), h11.Data):
-        received += event.data
-    assert isinstance(event, h11.EndOfMessage)
-    asked = request.target if request.method != b"OPTIONS" or b"://" not in request.target else target
-    assert (method, target, octets) == (request.method, origin_form(asked), received)
-
-    seen = Llhttp()
-    llhttp = httptools.HttpRequestParser(seen)
-    try:
-        llhttp.feed_data(data)
-    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-        assert seen.done, "llhttp refuses what we accept"
-    assert method == llhttp.get_method() or seen.done
-    asked = seen.seen[0] if method != b"OPTIONS" or b"://" not in seen.seen[0] else target
-    assert (target, octets) == (origin_form(asked), seen.seen[1])
+    agree(data)
 
 
 @pytest.mark.parametrize("line", [b"%d%b: b", b"User-Agent: %d%b", b"Accept: %d%b", b"X-A: %d%b"])

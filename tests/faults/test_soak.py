@@ -1,6 +1,6 @@
 """Minutes of load with small troubles in between: memory and descriptors are as flat at the end as after a quarter of the time.
 
-SOAK_MINUTES=30 .venv/bin/python -m pytest -m bench tests/faults/test_soak.py -s
+`make soak MINUTES=30` runs it on what is compiled.
 """
 
 from __future__ import annotations
