@@ -16,7 +16,7 @@ from proxy.admin.asking import Asking, Minute, Silence, StoreAway
 from proxy.admin.filters import LONGEST, BadQuestion, filters_of, is_fingerprint, limit_of, span_of
 from proxy.admin.http import Answer, Handler, Request, Response, Route
 from proxy.admin.openapi import Described, Parameter, Trouble, document
-from proxy.admin.overview import Overview
+from proxy.admin.overview import Outlook, Overview
 from proxy.core.absence import LastRequest
 from proxy.core.diagnosis import Diagnosis
 from proxy.core.explain import Explanation, explain
@@ -133,13 +133,11 @@ class Missing(Exception):  # noqa: N818 - an answer, not a mistake
 
 
 class Api:
-    """The routes for programs. `look_over` gives the overview at a time."""
+    """The routes for programs."""
 
-    def __init__(
-        self, asking: Asking, look_over: Callable[[float], Awaitable[Overview]], clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, asking: Asking, outlook: Outlook, clock: Callable[[], float] = time.time) -> None:
         self._asking = asking
-        self._look_over = look_over
+        self._outlook = outlook
         self._clock = clock
         self._slots = Slots()
         self._document = msgspec.json.encode(document(ROUTES))
@@ -183,7 +181,7 @@ class Api:
         return Response(self._document, content_type="application/json")
 
     async def _overview(self, _request: Request) -> Overview:
-        return await self._look_over(self._clock())
+        return await self._outlook.overview(self._clock())
 
     async def _incidents(self, request: Request) -> IncidentsAnswer:
         filters, limit = filters_of(request.query), limit_of(request.query, 50, MOST)

@@ -20,9 +20,16 @@ from proxy.admin.metrics_page import Render, metrics_page
 
 PROBES: Final = frozenset({"/livez", "/readyz"})
 
+AGAIN: Final = frozenset({"/metrics", "/overview/road"})
+"""Numbers that programs and open pages ask for every few seconds: a line for each would drown those that tell of a person.
+What is on record is not among them."""
+
 HEADERS: Final = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -102,9 +109,9 @@ def _refusal(access: Access) -> Response:
 
 
 def _audit(request: Request, access: Access, status: int) -> None:
-    """One line per access. A scrape that went well is worth a line at level debug only. Of a certificate it names the subject
+    """One line per access. Scrapes and refreshes are worth one at level debug only. Of a certificate it names the subject
     and the serial number."""
-    level = _log.warning if access is not Access.GRANTED else _log.debug if request.path == "/metrics" else _log.info
+    level = _log.warning if access is not Access.GRANTED else _log.debug if request.path in AGAIN else _log.info
     shown = request.certificate
     whose = {} if shown is None else {"subject": shown.subject, "serial": shown.serial}
     level("ops_access", access=str(access), peer=request.peer, method=request.method, path=request.path, status=status, **whose)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -33,15 +33,22 @@ class TenantLine(msgspec.Struct, frozen=True):
     risks: tuple[Risk, ...] = ()
 
 
-class Overview(msgspec.Struct, frozen=True):
-    """`status` is readiness; `requests` and `incidents` are those of each of the last 120 minutes here. `store_error`
-    tells why tenants or groups are not whole. `at_risk` counts tenants with tokens in use that will fail, all of them."""
+class Road(msgspec.Struct, frozen=True):
+    """`status` is readiness; `requests` and `incidents` are those of each of the last 120 minutes here, `p95` is within how
+    many seconds 95 % of each minute's requests ended (null where there was none)."""
 
     status: str
     parts: tuple[Part, ...]
     upstream: str
     requests: tuple[float, ...]
     incidents: tuple[float, ...]
+    p95: tuple[float | None, ...]
+
+
+class Overview(Road, frozen=True):
+    """The road, and what is on record. `store_error` tells why tenants or groups are not whole. `at_risk` counts tenants with
+    tokens in use that will fail, all of them."""
+
     tenants: tuple[TenantLine, ...]
     tenants_known: int
     at_risk: int
@@ -49,35 +56,43 @@ class Overview(msgspec.Struct, frozen=True):
     store_error: str = ""
 
 
-async def overview(asking: Asking, health: Health, ring: Ring, upstream: str, now: float) -> Overview:
-    """Ask for everything at once. Never raises for a store that is away: it says so."""
-    readiness = health.readiness()
-    requests, incidents = ring.per_minute(now)
-    listing = await asking.incidents(None, None, None, NEWEST)
-    error, known = listing.store_error, 0
-    lines: list[TenantLine] = []
-    risks: Mapping[str, Sequence[Risk]] = {}
-    try:
-        seen = {name: at for name, at in (await asking.tenants()).items() if not name.startswith("_")}
-        known = len(seen)
-        risks = await asking.at_risk()
-        newest = sorted(seen, key=lambda name: (name not in risks, -seen[name], name))[:TENANTS]
-        lines = await asyncio.gather(*(_line(asking, tenant, now, risks.get(tenant, ())) for tenant in newest))
-    except StoreAway as away:
-        error = str(away)
-    open_groups = [group for group in grouped(listing.incidents) if now - group.last < DAY]
-    return Overview(
-        readiness.status,
-        readiness.parts,
-        upstream,
-        tuple(requests),
-        tuple(incidents),
-        tuple(lines),
-        known,
-        len(risks),
-        tuple(open_groups),
-        error,
-    )
+class Outlook:
+    """Looks at everything. `upstream` gives the backend's address as it is shown."""
+
+    def __init__(self, asking: Asking, health: Health, ring: Ring, upstream: Callable[[], str]) -> None:
+        self._asking = asking
+        self._health = health
+        self._ring = ring
+        self._upstream = upstream
+
+    def road(self, now: float) -> Road:
+        """What this process knows by itself: nobody is asked."""
+        readiness, minutes = self._health.readiness(), self._ring.per_minute(now)
+        return Road(readiness.status, readiness.parts, self._upstream(), minutes.requests, minutes.incidents, minutes.p95)
+
+    async def overview(self, now: float) -> Overview:
+        """Ask for everything at once. Never raises for a store that is away: it says so."""
+        asking = self._asking
+        listing = await asking.incidents(None, None, None, NEWEST)
+        error, known = listing.store_error, 0
+        lines: list[TenantLine] = []
+        risks: Mapping[str, Sequence[Risk]] = {}
+        try:
+            seen = {name: at for name, at in (await asking.tenants()).items() if not name.startswith("_")}
+            known = len(seen)
+            risks = await asking.at_risk()
+            newest = sorted(seen, key=lambda name: (name not in risks, -seen[name], name))[:TENANTS]
+            lines = await asyncio.gather(*(_line(asking, tenant, now, risks.get(tenant, ())) for tenant in newest))
+        except StoreAway as away:
+            error = str(away)
+        return Overview(
+            **msgspec.structs.asdict(self.road(now)),
+            tenants=tuple(lines),
+            tenants_known=known,
+            at_risk=len(risks),
+            groups=tuple(group for group in grouped(listing.incidents) if now - group.last < DAY),
+            store_error=error,
+        )
 
 
 async def _line(asking: Asking, tenant: str, now: float, risks: Sequence[Risk]) -> TenantLine:

@@ -12,10 +12,17 @@ from urllib.parse import quote
 import jinja2
 
 from proxy import __version__
+from proxy.admin.charts import clock, table
 from proxy.admin.http import Handler, Request, Response, Route, text
+from proxy.admin.vendored import assets, vendored_routes
 from proxy.core.diagnosis.words import ago, utc
 
-_TYPES: Final = {"ops.css": "text/css", "ops.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_TYPES: Final = {
+    "ops.css": "text/css",
+    "ops.js": "text/javascript",
+    "charts.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 
 
 def _iso(at: float) -> str:
@@ -54,22 +61,27 @@ class Room:
             lstrip_blocks=True,
         )
         self._environment.filters |= {
-            "utc": utc, "ago": ago, "iso": _iso, "short": _short, "milliseconds": _milliseconds, "path": _path,
+            "utc": utc, "ago": ago, "iso": _iso, "short": _short, "milliseconds": _milliseconds, "path": _path, "clock": clock,
+            "table": table,
         }  # fmt: skip
-        self._environment.globals["version"] = __version__
+        self._environment.globals |= {"version": __version__, "vendored": assets()}
 
     async def page(self, template: str, status: int = 200, **values: Any) -> Response:
         """Return a page. Templates see `now` in epoch seconds, `here` (which part of the menu) and `store_error`."""
         values = {"here": "", "store_error": ""} | values
-        page = await asyncio.to_thread(self._environment.get_template(template).render, **values)
-        return text(page, status, "text/html")
+        return text(await self.part(template, **values), status, "text/html")
+
+    async def part(self, template: str, **values: Any) -> str:
+        """Return a part of a page, which takes the place of what stands there."""
+        return await asyncio.to_thread(self._environment.get_template(template).render, **values)
 
 
 def static_routes() -> list[Route]:
-    """The routes of style, script and icon: read once, a few kilobytes."""
+    """The routes of styles, scripts and icon: read once."""
     folder = importlib.resources.files("proxy.admin") / "static"
     return [
-        Route(f"/static/{name}", _file((folder / name).read_bytes(), content_type)) for name, content_type in _TYPES.items()
+        *(Route(f"/static/{name}", _file((folder / name).read_bytes(), kind)) for name, kind in _TYPES.items()),
+        *vendored_routes(),
     ]
 
 

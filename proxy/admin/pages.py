@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 
+from proxy.admin import charts
 from proxy.admin.admission import Slots
 from proxy.admin.asking import Asking, Case, StoreAway
 from proxy.admin.filters import REASONS, BadQuestion, filters_of, is_fingerprint
 from proxy.admin.grouping import grouped
 from proxy.admin.heat import DAYS, heat
 from proxy.admin.http import Answer, Handler, Request, Response, Route, found, text
-from proxy.admin.overview import DAY, Overview
+from proxy.admin.overview import DAY, Outlook
 from proxy.admin.page_room import Room, static_routes
 from proxy.admin.pages_incident import IncidentPage, fields_of, incident_page
 from proxy.admin.pages_timeline import state_word
@@ -39,22 +40,22 @@ SPANS: Final = {"1": 1, "7": 7, "30": 30, "90": 90}
 
 
 class Pages:
-    """The routes for people. `look_over` gives the overview at a time."""
+    """The routes for people."""
 
-    def __init__(
-        self, asking: Asking, look_over: Callable[[float], Awaitable[Overview]], clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, asking: Asking, outlook: Outlook, clock: Callable[[], float] = time.time) -> None:
         self._asking = asking
-        self._look_over = look_over
+        self._outlook = outlook
         self._clock = clock
         self._room = Room()
         self._slots = Slots()
-        self._tail = Tail(asking)
+        self._tail = Tail(asking, self._row)
 
     def routes(self) -> list[Route]:
         """All routes."""
         pages: dict[str, Handler] = {
             "/": self._overview,
+            "/overview/road": self._road,
+            "/overview/record": self._record,
             "/incidents": self._incidents,
             "/incidents/{id}": self._incident,
             "/incidents/{id}/text": self._text,
@@ -109,8 +110,25 @@ class Pages:
 
     async def _overview(self, _request: Request) -> Answer:
         now = self._clock()
-        found = await self._look_over(now)
-        return await self._page("overview.html", o=found, now=now, here="overview", store_error=found.store_error)
+        found = await self._outlook.overview(now)
+        return await self._page(
+            "overview.html", o=found, charts=charts.of_road(found, now), now=now, here="overview", store_error=found.store_error
+        )
+
+    async def _road(self, _request: Request) -> Answer:
+        """The part of the overview that this process knows by itself, for its refresh."""
+        now = self._clock()
+        road = self._outlook.road(now)
+        return await self._page("overview_road.html", o=road, charts=charts.of_road(road, now), now=now)
+
+    async def _record(self, _request: Request) -> Answer:
+        """The part of the overview that is on record, for its refresh."""
+        now = self._clock()
+        found = await self._outlook.overview(now)
+        return await self._page("overview_record.html", o=found, now=now, store_error=found.store_error)
+
+    async def _row(self, incident: Incident) -> str:
+        return await self._room.part("incident_row.html", i=incident)
 
     async def _incidents(self, request: Request) -> Answer:
         filters = filters_of(request.query)
@@ -229,6 +247,7 @@ class Pages:
             silence=silence,
             last=last,
             days=heat(minutes, now),
+            charts=charts.of_tenant(minutes, now),
             setup=setup,
             incidents=listing.incidents,
             now=now,

@@ -1,15 +1,16 @@
-"""Word of new incidents to open pages, by Server-Sent Events. One look at the store for all, while a page is open."""
+"""New incidents to open pages, by Server-Sent Events. One look at the store for all, while a page is open."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final
 
 from proxy.admin.asking import Asking, Listing
 from proxy.admin.filters import BadQuestion, Filters, filters_of
 from proxy.admin.http import Answer, Request, Stream, text
+from proxy.core.incident import Incident
 
 LOOK_EVERY: Final = 2.0
 """Seconds between looks: a person sees an incident as it happens, and the store has one small page to read."""
@@ -19,17 +20,18 @@ LISTENERS: Final = 20
 
 
 class Tail:
-    """The handler of the stream."""
+    """The handler of the stream. `row` makes of an incident what a page shows of it."""
 
-    def __init__(self, asking: Asking) -> None:
+    def __init__(self, asking: Asking, row: Callable[[Incident], Awaitable[str]]) -> None:
         self._asking = asking
+        self._row = row
         self._listeners = 0
         self._looked = 0.0
         self._newest = Listing(())
         self._look = asyncio.Lock()
 
     async def stream(self, request: Request) -> Answer:
-        """Send the id of every new incident that matches, until the client goes."""
+        """Send a row for every new incident that matches, until the client goes."""
         try:
             filters = filters_of(request.query)
         except BadQuestion as bad:
@@ -49,7 +51,7 @@ class Tail:
                 newest = (await self._recent()).incidents
                 for incident in reversed(filters.matching(newest)):
                     if incident.id not in seen and (not filters.token or incident.fingerprint == filters.token):
-                        yield f"event: incident\ndata: {incident.id}\n\n".encode()
+                        yield _event(incident.id, await self._row(incident))
                 seen = {i.id for i in newest} or seen
                 yield b": .\n\n"
         finally:
@@ -61,3 +63,9 @@ class Tail:
                 self._newest = await self._asking.incidents(None, None, None, PAGE)
                 self._looked = time.monotonic()
             return self._newest
+
+
+def _event(number: str, row: str) -> bytes:
+    """An event; a line break within its data would end it, so each line is a field of its own."""
+    data = "".join(f"data: {line}\n" for line in row.splitlines())
+    return f"event: incident\nid: {number}\n{data}\n".encode()

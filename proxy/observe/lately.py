@@ -45,23 +45,39 @@ class Lately:
     def p95(self, part: str) -> float | None:
         """Seconds within which 95 % of the last five minutes' operations of a part ended (`listener`, `store`, `backend`, or a
         source's name); None when there was none."""
-        now = self._now().get(part, ())
-        before = self._copies[0].get(part, ()) if self._copies else ()
-        grown = [count - (before[place] if place < len(before) else 0) for place, count in enumerate(now)]
-        return quantile(grown, 0.95)
+        return p95(self.grown().get(part, ()))
+
+    def grown(self) -> dict[str, Counts]:
+        """By how much the counts of each part have grown within the last five minutes."""
+        first = self._copies[0] if self._copies else {}
+        return {part: _grown(now, first.get(part, ())) for part, now in self._now().items()}
+
+    def durations(self) -> Counts:
+        """The counts of all requests since the start."""
+        return summed(self._metrics.counts_by(f.REQUEST_DURATION, 0).values())
 
     def _now(self) -> dict[str, Counts]:
         metrics = self._metrics
         parts: dict[str, Counts] = {
-            ROAD: _sum(metrics.counts_by(f.REQUEST_DURATION, 0).values()),
-            STORE: _sum(metrics.counts_by(f.STORE_DURATION, 0).values()),
-            BACKEND: _sum(metrics.counts_by(f.UPSTREAM_DURATION, 0).values()),
+            ROAD: summed(metrics.counts_by(f.REQUEST_DURATION, 0).values()),
+            STORE: summed(metrics.counts_by(f.STORE_DURATION, 0).values()),
+            BACKEND: summed(metrics.counts_by(f.UPSTREAM_DURATION, 0).values()),
         }
         return metrics.counts_by(f.VALIDATOR_DURATION, 0) | parts
 
 
-def _sum(spreads: Iterable[Counts]) -> Counts:
-    return tuple(map(sum, zip(*spreads, strict=True)))
+def summed(spreads: Iterable[Counts]) -> Counts:
+    """Counts of several processes or series as one: bucket by bucket. Empty ones are left out."""
+    return tuple(map(sum, zip(*filter(None, spreads), strict=True)))
+
+
+def _grown(now: Counts, before: Counts) -> Counts:
+    return tuple(count - old for count, old in zip(now, before or (0,) * len(now), strict=True))
+
+
+def p95(counts: Sequence[int]) -> float | None:
+    """The 95th percentile, as `quantile` gives it."""
+    return quantile(counts, 0.95)
 
 
 def quantile(counts: Sequence[int], share: float, bounds: Sequence[float] = f.BUCKETS) -> float | None:

@@ -42,7 +42,8 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """How a worker is: readiness, and the totals of the pages."""
+    """How a worker is: readiness, and the totals of the pages. `grown` are the counts of the last five minutes, per bucket, by
+    the name of a part: percentiles of several workers cannot be added up, counts can."""
 
     ready: bool
     parts: tuple[Part, ...]
@@ -50,6 +51,8 @@ class Status(msgspec.Struct, frozen=True):
     incidents: float
     inflight: float
     lag: float
+    durations: tuple[int, ...] = ()
+    grown: dict[str, tuple[int, ...]] = {}
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final
+
+import msgspec
 
 from proxy.admin.health import Part, State
 from proxy.admin.ring import Totals
-from proxy.supervise.channel import ChannelClosed
+from proxy.observe.lately import p95, summed
+from proxy.supervise.channel import ChannelClosed, Status
 from proxy.supervise.slot import Hand, Slot
 from proxy.tasks import Tasks
 from proxy.wire.program import report
@@ -61,31 +64,35 @@ class Fleet:
         return {str(slot.number): float(slot.restarts) for slot in self.slots}
 
     def parts(self) -> Iterator[Part]:
-        """The workers, of which enough must be ready; then each of their parts, as it is where it is worst."""
+        """The workers, of which enough must be ready; then each of their parts, as it is where it is worst, and as fast as it
+        is in all of them together."""
         ready, size = self.ready, len(self.slots)
         enough = ready >= max(1, math.ceil(size * ENOUGH))
         state = State.DOWN if not enough else State.OK if ready == size else State.DEGRADED
         yield Part("workers", state, f"{ready} of {size} ready", kind="source")
         worst: dict[str, Part] = {}
         order = list(State)
-        for slot in self.slots:
-            status = slot.hand.status if slot.hand is not None else None
-            for part in status.parts if status is not None else ():
+        statuses = {slot.number: slot.hand.status for slot in self.slots if slot.hand is not None and slot.hand.status}
+        for number, status in statuses.items():
+            for part in status.parts:
                 seen = worst.get(part.name)
                 if part.name != "settings" and (seen is None or order.index(part.state) > order.index(seen.state)):
-                    detail = f"worker {slot.number}: {part.detail}" if part.state is not State.OK else part.detail
+                    detail = f"worker {number}: {part.detail}" if part.state is not State.OK else part.detail
                     kind = "backend" if part.kind == "backend" else "other"
-                    worst[part.name] = Part(part.name, part.state, detail, kind, part.p95, part.breaker)
-        yield from worst.values()
+                    worst[part.name] = Part(part.name, part.state, detail, kind, None, part.breaker)
+        for part in worst.values():
+            yield msgspec.structs.replace(part, p95=_together(part.name, statuses.values()))
 
     def totals(self) -> Totals:
         """What the pages' ring samples: sums, and the worst lag."""
-        statuses = [hand.status for hand in self.hands() if hand.status is not None]
+        # the last word of each: without that of a worker that is late once, all it ever did would seem to happen anew
+        statuses = [hand.told for hand in self.hands() if hand.told is not None]
         return Totals(
             sum(status.requests for status in statuses),
             sum(status.incidents for status in statuses),
             sum(status.inflight for status in statuses),
             max((status.lag for status in statuses), default=0.0),
+            summed(status.durations for status in statuses),
         )
 
     async def metrics(self) -> dict[str, str]:
@@ -93,6 +100,12 @@ class Fleet:
         asked = [(str(slot.number), slot.hand) for slot in self.slots if slot.hand is not None]
         texts = await asyncio.gather(*(_metrics(hand) for _, hand in asked))
         return {number: text for (number, _), text in zip(asked, texts, strict=True) if text}
+
+
+def _together(name: str, statuses: Iterable[Status]) -> float | None:
+    """The 95th percentile of a part over all workers; None when none of them tells one of it."""
+    told = [status for status in statuses if any(part.name == name and part.p95 is not None for part in status.parts)]
+    return p95(summed(status.grown.get(name, ()) for status in told))
 
 
 async def _metrics(hand: Hand) -> str:

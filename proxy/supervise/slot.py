@@ -28,11 +28,13 @@ _log = structlog.get_logger("supervise")
 
 
 class Hand:
-    """One worker's process, and the channel to it. `settings` numbers the settings it was given."""
+    """One worker's process, and the channel to it. `settings` numbers the settings it was given. `status` is how it is now,
+    None while it does not answer; `told` is the last that it said."""
 
     def __init__(self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.process = process
         self.status: Status | None = None
+        self.told: Status | None = None
         self.settings = 0
         self._reader = reader
         self._writer = writer
@@ -92,7 +94,7 @@ class Hand:
         """Ask how it is, again and again; kill it when it has been silent for too long."""
         while True:
             try:
-                self.status = (await self.ask("status", ASK_EVERY * 2)).status
+                self.status = self.told = (await self.ask("status", ASK_EVERY * 2)).status
             except ChannelClosed:
                 self.status = None
             silent = asyncio.get_running_loop().time() - self._heard

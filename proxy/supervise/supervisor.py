@@ -18,6 +18,7 @@ from proxy.admin.health import Health, Part, Ticker
 from proxy.admin.ring import Ring
 from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import RedisStore
+from proxy.observe.lately import p95
 from proxy.observe.log import ExchangeLog
 from proxy.observe.sink import Sink
 from proxy.settings import Settings
@@ -118,7 +119,7 @@ class Supervisor:
     async def _start_ops(self, directory: Path) -> None:
         assert self._store is not None  # noqa: S101 - started before
         assert self._sources is not None  # noqa: S101 - built before
-        ring = Ring(self._fleet.totals)
+        ring = Ring(self._fleet.totals, p95)
         _ = self._tasks.keep(ring.run, "last two hours")
         self._readers_store = stores.open_store(self.settings, self._store.url)
         reader = EvidenceReader(self._readers_store, directory / "spool")

@@ -78,7 +78,10 @@ class Worker:
     def _status(self) -> Status:
         judged = judge(self._program.health.parts(), draining=self._program.health.draining)
         totals = self._program.totals()
-        return Status(judged.ready, judged.parts, totals.requests, totals.incidents, totals.inflight, totals.lag)
+        return Status(
+            judged.ready, judged.parts, totals.requests, totals.incidents, totals.inflight, totals.lag, totals.durations,
+            self._program.lately.grown(),
+        )  # fmt: skip
 
 
 async def _serve(begin: Begin, listen: socket.socket, control: socket.socket) -> int:

@@ -10,7 +10,7 @@ from proxy.admin.desk import MakeRoutes
 from proxy.admin.health import Health, Part, State, Ticker
 from proxy.admin.http import Route
 from proxy.admin.metrics_page import Render
-from proxy.admin.overview import Overview, overview
+from proxy.admin.overview import Outlook
 from proxy.admin.ring import Ring, Totals
 from proxy.core.token import Known
 from proxy.evidence import layout
@@ -134,23 +134,25 @@ def _sources(present: Present, lately: Lately) -> Iterable[Part]:
         yield Part(name, State.DEGRADED if why else State.OK, why, "other", lately.p95(name), breakers.get(name, ""))
 
 
-def totals(present: Present, evidence: Evidence, ticker: Ticker) -> Totals:
+def totals(present: Present, evidence: Evidence, ticker: Ticker, lately: Lately) -> Totals:
     """What the ring samples."""
-    return Totals(float(evidence.activity.requests), float(evidence.witness.incidents), float(present.inflight), ticker.lag)
+    seen, incidents = float(evidence.activity.requests), float(evidence.witness.incidents)
+    return Totals(seen, incidents, float(present.inflight), ticker.lag, lately.durations())
 
 
 def routes_of(answers: Answers, health: Health, ring: Ring) -> MakeRoutes:
     """Make the pages and the API, over the reader that the command line uses too."""
 
-    async def look_over(now: float) -> Overview:
+    def upstream() -> str:
         url = urlsplit(answers.settings.upstream.url)
-        return await overview(answers, health, ring, f"{url.scheme}://{url.netloc.rpartition('@')[2]}", now)
+        return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
 
     def make() -> Sequence[Route]:
         from proxy.admin.api import Api  # noqa: PLC0415 - memory, see Desk
         from proxy.admin.pages import Pages  # noqa: PLC0415 - the same, with Jinja
 
-        return [*Pages(answers, look_over).routes(), *Api(answers, look_over).routes()]
+        outlook = Outlook(answers, health, ring, upstream)
+        return [*Pages(answers, outlook).routes(), *Api(answers, outlook).routes()]
 
     return make
 

@@ -23,7 +23,7 @@ from proxy.edge.deadlines import Deadlines
 from proxy.edge.listener import Listener
 from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import RedisStore
-from proxy.observe.lately import Lately
+from proxy.observe.lately import Lately, p95
 from proxy.observe.log import ExchangeLog
 from proxy.observe.sink import Sink
 from proxy.settings import Settings
@@ -73,6 +73,7 @@ class Program:
         self.settings = settings
         self.present = Present()
         self.metrics = ops.metrics_of(settings)
+        self.lately = Lately(self.metrics)
         self.reloads = Reloads(self.metrics.saw_reload)
         self.ticker = Ticker()
         self.health: Health
@@ -135,8 +136,7 @@ class Program:
         evidence.bus.listen(self.present.forget, self.present.forget_all)
         plane = self.present.plane = self._data_plane(settings, side)
         listener = self.present.listener = Listener(plane.options, plane.road, self._deadlines, self._edge_tasks, plane.peers)
-        lately = Lately(self.metrics)
-        self.health = Health(self.ticker, ops.parts(self.present, evidence, self.reloads, lately))
+        self.health = Health(self.ticker, ops.parts(self.present, evidence, self.reloads, self.lately))
         ops.watch(self.metrics, self.present, evidence, self.ticker, sink)
         self.metrics.watch("config_reload_timestamp_seconds", lambda: self.reloads.applied_at)
         side.start()
@@ -144,7 +144,7 @@ class Program:
             ("ticker", self.ticker.run),
             ("log", exchange_log.run),
             ("deadlines", self._deadlines.run),
-            ("last minutes", lately.run),
+            ("last minutes", self.lately.run),
         ):
             _ = self._tasks.keep(run, name)
         evidence.start(self._tasks)
@@ -164,7 +164,7 @@ class Program:
         return own.url
 
     async def _start_ops(self, url: str, directory: Path) -> None:
-        ring = Ring(self.totals)
+        ring = Ring(self.totals, p95)
         _ = self._tasks.keep(ring.run, "last two hours")
         self._readers_store = stores.open_store(self.settings, url)
         reader = EvidenceReader(self._readers_store, directory / "spool")
@@ -197,7 +197,7 @@ class Program:
     def totals(self) -> Totals:
         """What happened so far, for the pages."""
         assert self._evidence is not None  # noqa: S101 - asked once it runs
-        return ops.totals(self.present, self._evidence, self.ticker)
+        return ops.totals(self.present, self._evidence, self.ticker, self.lately)
 
     # --- other settings, while it runs --------------------------------------------------------------------------------
 

@@ -91,7 +91,9 @@ async def test_every_answer_carries_security_headers_and_our_server_name():
                 assert answer.headers["Server"] == "scim-witness"
                 assert answer.headers["X-Content-Type-Options"] == "nosniff"
                 assert answer.headers["Cache-Control"] == "no-store"
-                assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+                policy = answer.headers["Content-Security-Policy"]
+                assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+                assert "unsafe" not in policy
                 assert answer.headers["X-Frame-Options"] == "DENY"
 
 
@@ -210,6 +212,22 @@ class TestAudit:
         assert all(line["peer"] == "127.0.0.1" for line in lines)
         assert TOKEN not in str(lines)
         assert "planted" not in str(lines)
+
+    async def test_what_is_asked_every_few_seconds_leaves_none_that_is_seen(self):
+        with capture_logs() as lines:
+            async with listening() as (client, _, _):
+                for path in (*sorted(desk.AGAIN), "/overview/record"):
+                    async with client.get(path):
+                        pass
+        assert ["debug"] * len(desk.AGAIN) + ["info"] == [line["log_level"] for line in lines]
+
+    async def test_who_may_not_ask_for_them_is_seen(self):
+        with capture_logs() as lines:
+            async with listening(token=TOKEN, host="0.0.0.0") as (client, _, _):
+                for path in sorted(desk.AGAIN):
+                    async with client.get(path) as answer:
+                        assert 401 == answer.status
+        assert {"warning"} == {line["log_level"] for line in lines}
 
     async def test_probes_leave_none(self):
         with capture_logs() as lines:

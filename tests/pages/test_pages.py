@@ -141,11 +141,46 @@ async def test_the_text_is_that_of_the_command_line(world):
     assert "For the customer (ready to paste)" in text
 
 
-async def test_the_stream_tells_of_a_new_incident(world):
+async def test_the_stream_sends_the_row_of_a_new_incident_and_of_no_other(world):
     async with world.client.get("/incidents/stream?tenant=acme") as answer:
         assert (200, "text/event-stream") == (answer.status, answer.content_type)
         assert await answer.content.readline() == b": following\n"
+        world.witness.record(incident_at(world.incident.at + 9, "globex"))
         newer = incident_at(world.incident.at + 10)
         world.witness.record(newer)
-        while (line := await answer.content.readline()) != f"data: {newer.id}\n".encode():
-            assert line
+        event: list[str] = []
+        while (line := (await answer.content.readline()).decode().rstrip("\n")) or not event:
+            if not line.startswith(":") and line:
+                event.append(line)
+    fields = [line.partition(": ") for line in event]
+    assert [("event", "incident"), ("id", newer.id)] == [(name, value) for name, _, value in fields[:2]]
+    assert {"data"} == {name for name, _, _ in fields[2:]}
+    row = "".join(value for _, _, value in fields[2:])
+    assert row.startswith("<tr ")
+    assert f'href="/incidents/{newer.id}"' in row
+    assert "globex" not in row
+
+
+async def test_a_name_with_markup_and_line_breaks_is_one_row_of_text(world):
+    name = f"a\r\n\ndata: x\u2028{HOSTILE}"
+    async with world.client.get("/incidents/stream") as answer:
+        assert await answer.content.readline() == b": following\n"
+        world.witness.record(incident_at(world.incident.at + 10, name))
+        lines: list[str] = []
+        while (line := await answer.content.readline()) != b"\n" or not lines:
+            lines += [line.decode()] if not line.startswith(b":") and line != b"\n" else []
+    assert all(re.match(r"(event|id|data): ", line) for line in lines)
+    assert "\r" not in "".join(lines)
+    assert HOSTILE not in "".join(lines)
+
+
+async def test_the_parts_of_the_overview_refresh_by_themselves(world):
+    whole = await page(world, "/")
+    for part, heading in (("road", "The road"), ("record", "Open groups")):
+        text = await page(world, f"/overview/{part}")
+        assert heading in text
+        assert "<html" not in text
+        assert f'hx-get="/overview/{part}"' in whole
+    world.stop_store()
+    assert "The store does not answer" in await page(world, "/overview/record")
+    assert "The road" in await page(world, "/overview/road")

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.admin.api import Api
 from proxy.admin.health import Health, Part, State, Ticker
-from proxy.admin.overview import overview
+from proxy.admin.overview import Outlook
 from proxy.admin.pages import Pages
 from proxy.admin.ring import Ring, Totals
 from proxy.core.exchange import AnsweredBy, Exchange
@@ -24,6 +24,7 @@ from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import RedisStore
 from proxy.evidence.spool import Spool
 from proxy.evidence.witness import Witness
+from proxy.observe.lately import p95
 from proxy.wire.answering import Answers
 from proxy.wire.ops_listener import OpsListener
 from proxy.wire.program import report
@@ -96,17 +97,14 @@ async def world(own_store, tmp_path) -> AsyncIterator[SimpleNamespace]:
     source = Source()
     settings = SimpleNamespace(policy=SimpleNamespace(write_scopes=(), read_scopes=()), tenants={})
     answers = Answers(reader, source, settings)  # type: ignore[arg-type]
-    ring = Ring(lambda: Totals(0, 0, 0, 0))
+    ring = Ring(lambda: Totals(0, 0, 0, 0), p95)
     parts = [
         Part("listener", State.OK, kind="vital", p95=0.0123), Part("doorkeeper", State.OK, "ok", "source", 0.0042),
         Part("issuer", State.DEGRADED, "the breaker is open", breaker="open"), Part("backend", State.OK, kind="backend"),
     ]  # fmt: skip
     health = Health(Ticker(), lambda: parts)
-
-    async def look_over(at: float):
-        return await overview(answers, health, ring, "http://backend", at)
-
-    routes = [*Pages(answers, look_over).routes(), *Api(answers, look_over).routes()]
+    outlook = Outlook(answers, health, ring, lambda: "http://backend")
+    routes = [*Pages(answers, outlook).routes(), *Api(answers, outlook).routes()]
     listener = OpsListener(
         "127.0.0.1",
         0,
