@@ -77,6 +77,15 @@ async def test_an_order_is_obeyed_once_and_stop_comes_first():
     assert orders.stopped.is_set()
 
 
+async def seen_by_the_pages(deployment, requests):
+    """The overview once it tells of so many requests: workers say every second how they are."""
+    deadline = time.monotonic() + PATIENCE
+    while requests != sum((overview := json.loads((await ask(f"{deployment.ops}/api/v1/overview"))[1]))["requests"]):
+        assert time.monotonic() < deadline, overview
+        await asyncio.sleep(0.1)
+    return overview
+
+
 @pytest.mark.slow
 async def test_one_readiness_and_one_page_of_metrics(backend, deploy):
     deployment = deploy(backend, workers=2)
@@ -98,6 +107,10 @@ async def test_one_readiness_and_one_page_of_metrics(backend, deploy):
     assert all("worker=" in labels for labels in samples)
     assert {1.0, 2.0} >= set((await metric(deployment, "build_info")).values())
     assert 3 == len(await metric(deployment, "build_info"))  # two workers and the supervisor
+    overview = await seen_by_the_pages(deployment, 1)
+    assert overview["p95"][-1] is not None
+    (listener,) = (part for part in overview["parts"] if part["name"] == "listener")
+    assert listener["p95"] is not None  # of whichever worker it was: the other one had nothing to do
     stopped = deployment.workers()[1]
     os.kill(stopped, signal.SIGSTOP)
     try:
