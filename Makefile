@@ -66,6 +66,9 @@ lock: $(READY) ## resolve the dependencies anew: make lock ARGS=--upgrade
 wheel: $(READY) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 
+sbom: $(READY) ## write what the program is made of (CycloneDX) into dist/
+	$(BIN)/python deploy/sbom.py dist/sbom.cdx.json
+
 clean: ## remove .venv and everything that was built
 	rm -rf $(VENV) dist build proxy/compiled/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
