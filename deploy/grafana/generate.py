@@ -168,6 +168,35 @@ FLEET: Final = (
         ],
     ),
     P(
+        "Breakers",
+        "1 for the state that each is in. open: the source does not answer and is left alone for a while; half_open: it is tried.",
+        "none",
+        8,
+        "lines",
+        [(f"max by (source, state) (scim_witness_validator_breaker_state{{{JOB}}})", "{{source}} {{state}}")],
+    ),
+    P(
+        "Breakers opened",
+        "Each time look-ups cost their deadline before.",
+        "short",
+        8,
+        "bars",
+        [(f"sum by (source) (increase(scim_witness_validator_breaker_opened_total{{{JOB}}}[$__rate_interval]))", "{{source}}")],
+    ),
+    P(
+        "Workers started again",
+        "Those that died; anything but 0 fires WorkersRestarting.",
+        "short",
+        8,
+        "bars",
+        [
+            (
+                f"sum by (instance) (increase(scim_witness_worker_restarts_total{{{JOB}}}[$__rate_interval])) or on () vector(0)",
+                "{{instance}}",
+            )
+        ],
+    ),
+    P(
         "Store",
         "1 while it answers. No request waits for it.",
         "none",
