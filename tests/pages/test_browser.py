@@ -250,9 +250,8 @@ async def test_a_chart_is_read_with_keys_and_its_values_are_in_words(site, chrom
 
 
 async def test_colours_follow_the_scheme_while_the_page_is_open(site, chromium):
-    site.refuse()
     page = await (await chromium.new_context(color_scheme="light")).new_page()
-    await page.goto(f"{site.url}/")
+    await page.goto(f"{site.url}/tenants/acme")  # which does not refresh
     picture = "document.querySelector('#chart-requests canvas').toDataURL()"
     light = await page.evaluate(picture)
     await page.emulate_media(color_scheme="dark")
@@ -301,6 +300,7 @@ async def test_a_refresh_that_fails_is_said_until_one_does_not(site, chromium):
         await page.route("**/overview/*", functools.partial(answered, answer))
         await page.evaluate(nudge)
         await until(page, "words => document.getElementById('stale').textContent.includes(words)", words)
+        assert await page.locator("#stale").is_visible()
         assert re.fullmatch(r"Not refreshed since \d\d:\d\d:\d\d UTC: .+\.", await page.locator("#stale").inner_text())
         assert await page.locator("#road").is_visible()
         await until(page, "!document.querySelector('.htmx-request')")
