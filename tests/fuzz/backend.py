@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import socket
 from collections.abc import Sequence
 from typing import Any, Final
@@ -45,8 +46,10 @@ class _Wire(asyncio.Transport):
         """Reading is by hand."""
 
 
-_RUNNER: Final = asyncio.Runner()
+_RUNNER: Final = asyncio.Runner(loop_factory=asyncio.new_event_loop)  # so that no other test gets it as its own
 _PAIR: Final = socket.socketpair()
+for _close in (_RUNNER.close, _PAIR[0].close, _PAIR[1].close):
+    atexit.register(_close)
 BACKEND_METHODS: Final = (b"GET", b"HEAD", b"POST")
 
 

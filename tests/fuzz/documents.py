@@ -141,6 +141,17 @@ def _part(value: object) -> bytes:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=")
 
 
+def _signed_by_hand(header: Mapping[str, Any]) -> bytes:
+    asked = b".".join((_part({"alg": "Ed25519", "exp": 2e9, **header}), _part(_CLAIMS)))
+    return asked + b"." + base64.urlsafe_b64encode(SIGNING.private_key.sign(asked)).rstrip(b"=")
+
+
+NEVER: Final = frozenset(
+    _signed_by_hand(header) for header in ({"crit": ["exp"]}, {"b64": False}, {"kid": 7}, {"alg": "EdDSA"})
+)
+"""Signed by the right key, and refused for what their headers ask or are."""
+
+
 def signed(data: bytes) -> bool:
     """Nothing is genuine but the very octets that were signed, and a token says to us what it says to another reader."""
     opened = open_token(data, ALGORITHMS)
@@ -148,6 +159,7 @@ def signed(data: bytes) -> bool:
         assert is_word(opened.why)
         assert data not in SIGNED
         return False
+    assert data not in NEVER
     header, payload, _ = data.split(b".")
     assert opened.claims == json.loads(base64.urlsafe_b64decode(payload + b"=="))
     assert opened.algorithm in ALGORITHMS
@@ -276,9 +288,9 @@ TARGETS: Final = (
         signed,
         [
             *sorted(SIGNED),
+            *sorted(NEVER),
             b".".join((_part({"alg": "none"}), _part(_CLAIMS), b"")),
             b".".join((_part({"alg": "HS256", "kid": "k1"}), _part(_CLAIMS), b"AAAA")),
-            b".".join((_part({"alg": "Ed25519", "crit": ["exp"]}), _part(_CLAIMS), b"AAAA")),
             b".".join((_part({"alg": "Ed25519", "jwk": PUBLIC.as_dict()}), _part(_CLAIMS), b"AAAA")),
             b"opaque",
         ],

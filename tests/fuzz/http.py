@@ -9,13 +9,13 @@ from typing import Final
 import h11
 
 from proxy.core.forward_auth import Front, asked_about
-from proxy.core.framing import LAST_CHUNK, TRAILER_LIMIT, Chunked, FramingError, chunk
+from proxy.core.framing import LAST_CHUNK, SIZE_LINE_LIMIT, TRAILER_LIMIT, Chunked, FramingError, chunk
 from proxy.core.grammar import Fault, Limits
 from proxy.core.headers import Forwarding, Peer, request_head
 from proxy.core.inbound import BadCredential, Here, Inbound, parse_request
 from proxy.core.scim import classify, mask, printable
 from tests.core.judges import agree, drive_heads
-from tests.fuzz.target import Target, is_word, splits
+from tests.fuzz.target import Target, is_word, splits, words
 
 WIDE: Final = Limits(fields=400)
 STRANGER: Final = Peer(b"192.0.2.1", trusted=False, scheme=b"https")
@@ -109,7 +109,7 @@ def fed(decoder: Chunked, parts: Sequence[bytes]) -> tuple[bytes, bool, bytes, s
         except FramingError as error:
             assert is_word(str(error).replace("-", "_"))
             return out, False, b"", str(error)
-        assert len(decoder._held) <= TRAILER_LIMIT + 2
+        assert len(decoder._held) <= (TRAILER_LIMIT if decoder._in_trailer else SIZE_LINE_LIMIT) + 2
     return out, decoder.done, decoder.left + left, ""
 
 
@@ -160,6 +160,7 @@ FIELD_WORDS: Final = (
     b"\r\nTransfer-Encoding: chunked", b"\r\nConnection: close", b"\r\nConnection: keep-alive, x", b"\r\nExpect: 100-continue",
     b"\r\nMax-Forwards: 1", b"\r\nX-Forwarded-For: 1.2.3.4", b"\r\nX_Forwarded_For: 1.2.3.4", b"\r\nX-Forwarded-User: admin",
     b"\r\nForwarded: for=a", b"\r\nVia: 1.1 x", b"\r\nTE: trailers", b"\r\nX-Remote-User: a", b"5;a=b\r\nhello\r\n0\r\n\r\n",
+    b"\r\nContent-Length: +5", b"\r\nContent-Length: 5, 5", b"\r\nTransfer-Encoding: xchunked", b"\r\nHost : h", b"\r\n folded",
     b"http://other.example", b"[::1]:80", b"\t", b" \r\n", b"\x00", b"\xff",
 )  # fmt: skip
 
@@ -189,6 +190,8 @@ TARGETS: Final = (
             b'5;a=b;c="d e"\r\nhello\r\n00\r\nX: y\r\n\r\n',
             b"a \t\r\n0123456789\r\n0\r\nX-A: b\r\n\r\n",
             b"1\r\nh\r\n4\r\nello\r\n0\r\n\r\n",
+            b"1;" + b"a" * SIZE_LINE_LIMIT,
+            b"0\r\nA: " + b"b" * TRAILER_LIMIT,
             b"x\r\n",
         ],
         (
@@ -203,6 +206,7 @@ TARGETS: Final = (
             b" ",
             b"\t",
         ),
+        limit=TRAILER_LIMIT + 64,
     ),
     Target(
         "question",
@@ -235,19 +239,9 @@ TARGETS: Final = (
             b"DELETE /Us%65rs/1",
             b"TRACE x",
         ],
-        (
-            b"/scim/v2",
-            b"/Users",
-            b"/Groups",
-            b"/Me",
-            b"/.search",
-            b"/Bulk",
-            b"/Schemas",
-            b"?filter=",
-            b"&attributes=",
-            b"GET ",
-            b"POST ",
-            b"PUT ",
+        words(
+            b"/scim/v2 /Users /Groups /Me /.search /Bulk /Schemas ?filter= &attributes=",
+            *(method + b" " for method in (b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"TRACE", b"HEAD", b"OPTIONS")),
             b"\x1b[",
         ),
     ),

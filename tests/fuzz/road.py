@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import re
 from collections.abc import AsyncIterator
@@ -32,6 +33,11 @@ class Road:
     def drive(self, parts: list[bytes]) -> Seen:
         """What the client read, what reached the backend whole, what is on record."""
         return self._runner.run(self._drive(parts))
+
+    def close(self) -> None:
+        """Stop proxy, backend and loop."""
+        self._runner.run(self._stack.aclose())
+        self._runner.close()
 
     async def _drive(self, parts: list[bytes]) -> Seen:
         world = self._world
@@ -74,7 +80,9 @@ _ROADS: list[Road] = []
 def roads(data: bytes) -> bool:
     """Client, backend and record see the same on either road, and no secret is in what they see."""
     if not _ROADS:
-        _ROADS.extend((Road(asyncio.Runner()), Road(asyncio.Runner(loop_factory=uvloop.new_event_loop))))
+        for factory in (asyncio.new_event_loop, uvloop.new_event_loop):
+            _ROADS.append(Road(asyncio.Runner(loop_factory=factory)))
+            atexit.register(_ROADS[-1].close)
     plain, express = (road.drive([data]) for road in _ROADS)
     assert plain == express
     for road in _ROADS:
