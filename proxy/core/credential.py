@@ -150,8 +150,6 @@ class Malformed(msgspec.Struct, frozen=True):
 
 Credential = Bearer | Missing | Several | Malformed
 
-_FORBIDDEN: Final = bytes(b for b in range(256) if not 0x21 <= b <= 0x7E)
-
 
 def extract(values: Sequence[bytes], fingerprinter: Fingerprinter) -> Credential:
     """Read the one credential out of the values of all Authorization fields, as Doorkeeper 5.5 does.
@@ -268,7 +266,7 @@ def _why_not_bearer(value: bytes) -> Why:
 def _why_not_token(token: bytes) -> Why | None:
     if len(token) > TOKEN_LIMIT:
         return Why.TOO_LONG
-    if token.translate(None, _FORBIDDEN) == token and token[:1] not in b"\"'":
+    if token.isascii() and token.decode().isprintable() and b" " not in token and token[:1] not in b"\"'":
         return None if token else Why.EMPTY
     if token[:7].lower() == b"bearer ":
         return Why.SCHEME_DOUBLED

@@ -7,13 +7,12 @@ that trusts them trusts us, not it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
-from proxy.core.grammar import Fields
-from proxy.core.inbound import Inbound
+from proxy.core.grammar import MEMORABLE_NAME, Fields
+from proxy.core.inbound import METHOD_OVERRIDES, Inbound
 from proxy.core.outbound import Outbound
 
 _HOP_BY_HOP: Final = frozenset(
@@ -30,8 +29,6 @@ _IDENTITY: Final = frozenset(
      b"x-webauth-user", b"x-ssl-client-cert", b"x-ssl-client-verify", b"x-client-cert", b"x-proxyuser-ip", b"client-ip")
 )  # fmt: skip
 _IDENTITY_PREFIXES: Final = (b"x-forwarded-", b"x-auth-request-", b"x-envoy-", b"x-ssl-", b"ssl-client-")
-METHOD_OVERRIDES: Final = frozenset((b"x-http-method-override", b"x-http-method", b"x-method-override"))
-"""Fields by which a backend may take a request for another method than the one that was judged."""
 _NEVER_RESPELT: Final = METHOD_OVERRIDES | {b"content-type", b"content-encoding", b"user-agent"}
 """Fields of meaning that a gateway interface (CGI, WSGI, Rack) would confuse with another spelling: `Content_Type`."""
 _NOT_A_LETTER: Final = re.compile(rb"[^0-9a-z]")
@@ -39,8 +36,6 @@ _PASS, _DROP, _VIA, _FORWARDED_FOR, _TRUSTED, _COUNTED = range(6)
 _KINDS: dict[bytes, int] = {}
 _KINDS_LIMIT: Final = 4_096
 """Names remembered with what becomes of them: real traffic has dozens, and strangers cannot fill more than this."""
-_MEMORABLE_NAME: Final = 64
-"""Octets of a name that is remembered: with longer ones a stranger could fill hundreds of megabytes."""
 
 
 class Forwarding(msgspec.Struct, frozen=True):
@@ -63,10 +58,11 @@ class Peer(msgspec.Struct, frozen=True):
 def request_head(request: Inbound, peer: Peer, forwarding: Forwarding, default_host: bytes) -> bytes:
     """Write the head for the backend: same target bytes, same end-to-end fields in the same order, our own framing."""
     host = forwarding.host or request.host or default_host
-    out = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method, request.target, host)]
+    out = [request.method, b" ", request.target, b" HTTP/1.1\r\nHost: ", host, b"\r\n"]
     via = b""
     forwarded_for = b""
     named = request.connection
+    trusted = peer.trusted
     for lower, _, value, line in request.fields:
         kind = _KINDS.get(lower)
         if kind is None:
@@ -76,15 +72,17 @@ def request_head(request: Inbound, peer: Peer, forwarding: Forwarding, default_h
                 out.append(line)
         elif kind == _VIA:
             via = b"%b, %b" % (via, value) if via else value
-        elif peer.trusted and kind == _FORWARDED_FOR:
+        elif trusted and kind == _FORWARDED_FOR:
             forwarded_for = b"%b, %b" % (forwarded_for, value) if forwarded_for else value
-        elif peer.trusted and kind == _TRUSTED and forwarding.forwarded:
+        elif trusted and kind == _TRUSTED and forwarding.forwarded:
             out.append(line)
         elif kind == _COUNTED:
             out.append(b"Max-Forwards: %d\r\n" % (int(value) - 1) if request.method == b"OPTIONS" else line)
-    out.append(b"Via: %b1.%d %b\r\n" % (via + b", " if via else b"", request.minor, forwarding.via))
+    if via:
+        via += b", "
+    out += (b"Via: ", via, b"1.1 " if request.minor else b"1.0 ", forwarding.via, b"\r\n")
     if forwarding.forwarded:
-        out += _forwarded_lines(request, peer, forwarded_for)
+        _add_forwarded_lines(out, request, peer, forwarded_for)
     if request.length is None:
         out.append(b"Transfer-Encoding: chunked\r\n\r\n")
     elif request.length or request.method in (b"POST", b"PUT", b"PATCH"):
@@ -94,14 +92,15 @@ def request_head(request: Inbound, peer: Peer, forwarding: Forwarding, default_h
     return b"".join(out)
 
 
-def _forwarded_lines(request: Inbound, peer: Peer, forwarded_for: bytes) -> Iterable[bytes]:
-    chain = b"%b, %b" % (forwarded_for, peer.address) if forwarded_for else peer.address
-    yield b"X-Forwarded-For: %b\r\n" % chain
+def _add_forwarded_lines(out: list[bytes], request: Inbound, peer: Peer, forwarded_for: bytes) -> None:
+    if forwarded_for:
+        forwarded_for += b", "
+    out += (b"X-Forwarded-For: ", forwarded_for, peer.address, b"\r\n")
     names = {lower for lower, _, _, _ in request.fields} if peer.trusted else ()
     if b"x-forwarded-host" not in names and request.host:
-        yield b"X-Forwarded-Host: %b\r\n" % request.host
+        out += (b"X-Forwarded-Host: ", request.host, b"\r\n")
     if b"x-forwarded-proto" not in names:
-        yield b"X-Forwarded-Proto: %b\r\n" % peer.scheme
+        out += (b"X-Forwarded-Proto: ", peer.scheme, b"\r\n")
 
 
 def _kind_of(lower: bytes) -> int:
@@ -119,7 +118,7 @@ def _kind_of(lower: bytes) -> int:
         kind = _DROP
     elif plain in _NEVER_RESPELT:
         kind = _PASS if lower == plain else _DROP
-    if len(_KINDS) < _KINDS_LIMIT and len(lower) <= _MEMORABLE_NAME:
+    if len(_KINDS) < _KINDS_LIMIT and len(lower) <= MEMORABLE_NAME:
         _KINDS[lower] = kind
     return kind
 

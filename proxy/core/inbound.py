@@ -27,7 +27,8 @@ class Inbound(msgspec.Struct, frozen=True):
     number of body octets, 0 without a body, None when chunked. `connection` holds Connection's options in lower case.
     `authorization` holds the values of all Authorization fields. `keep_alive` is never said of HTTP/1.0 (RFC 9112 section
     9.3: a proxy keeps no connection with such a client). `expects_continue`: a body follows once it has been asked for.
-    `answered_here`: not for the backend, whatever the verdict; why, or NO.
+    `answered_here`: not for the backend, whatever the verdict; why, or NO. `agent` and `trace` are the first User-Agent and
+    traceparent that are not empty. `overrides`: a field is there by which a backend may take it for another method.
     """
 
     method: bytes
@@ -41,6 +42,9 @@ class Inbound(msgspec.Struct, frozen=True):
     keep_alive: bool
     expects_continue: bool
     answered_here: Here = Here.NO
+    agent: bytes = b""
+    trace: bytes = b""
+    overrides: bool = False
 
     @property
     def has_body(self) -> bool:
@@ -130,9 +134,12 @@ def _version_fault(major: bytes, minor: bytes) -> Fault | None:
     return None if major == b"1" and minor in (b"0", b"1") else Fault(505, "version")
 
 
-_SPECIAL: Final = frozenset(
-    (b"host", b"authorization", b"connection", b"content-length", b"transfer-encoding", b"expect", b"max-forwards")
-)
+METHOD_OVERRIDES: Final = frozenset((b"x-http-method-override", b"x-http-method", b"x-method-override"))
+"""Fields by which a backend may take a request for another method than the one that was judged."""
+_SPECIAL: Final = METHOD_OVERRIDES | {
+    b"host", b"authorization", b"connection", b"content-length", b"transfer-encoding", b"expect", b"max-forwards",
+    b"user-agent", b"traceparent",
+}  # fmt: skip
 _NONE: Final[list[bytes]] = []
 
 
@@ -165,7 +172,16 @@ def _assemble(method: bytes, target: bytes, http11: bool, fields: Fields) -> Inb
     return Inbound(
         method, place[0], int(http11), place[1], fields, special.get(b"authorization", _NONE), connection,
         None if length < 0 else length, keep_alive, expects, Here.LAST if last else Here.NO,
+        _first(special, b"user-agent"), _first(special, b"traceparent"), not METHOD_OVERRIDES.isdisjoint(special),
     )  # fmt: skip
+
+
+def _first(special: dict[bytes, list[bytes]], name: bytes) -> bytes:
+    """The first value of a field that is not empty, or nothing."""
+    for value in special.get(name, _NONE):
+        if value:
+            return value
+    return b""
 
 
 def _is_last(values: list[bytes]) -> bool | Fault:

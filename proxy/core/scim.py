@@ -25,16 +25,16 @@ class Kind(enum.StrEnum):
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """An operation. `route` is its label, `writes` tells whether it may change anything."""
+    """An operation. `writes` tells whether it may change anything, `route` is its label for logs and metrics, like
+    `Users.list`: made of the others."""
 
     kind: Kind
     resource: str
     writes: bool
+    route: str = ""
 
-    @property
-    def route(self) -> str:
-        """The label for logs and metrics, like `Users.list`."""
-        return f"{self.resource}.{self.kind}"
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "route", f"{self.resource}.{self.kind}")
 
 
 _RESOURCES: Final = {b"Users": "Users", b"Groups": "Groups", b"Me": "Me"}
@@ -97,7 +97,7 @@ def mask(target: bytes) -> str:
     text = printable(path)
     if not mark:
         return text
-    names = (_PARAMETERS.get(part.partition(b"=")[0], "*") for part in query.split(b"&", 16)[:16])
+    names = [_PARAMETERS.get(part.partition(b"=")[0], "*") for part in query.split(b"&", 16)[:16]]
     return f"{text}?{'&'.join(names)}"
 
 

@@ -33,8 +33,11 @@ def _fail(future: asyncio.Future[Any], fault: ExchangeError) -> None:
     future.exception()
 
 
-class BackendConnection(asyncio.Protocol):
-    """See the module. States: idle (no exchange), awaiting a head, reading a body."""
+class BackendConnection:
+    """See the module. States: idle (no exchange), awaiting a head, reading a body.
+
+    An asyncio.Protocol by its methods: with that as its base it could not be an extension type.
+    """
 
     def __init__(self, deadlines: Deadlines, limits: Limits, on_lost: Callable[[BackendConnection], None]) -> None:
         self.deadline = NEVER

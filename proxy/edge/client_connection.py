@@ -51,8 +51,8 @@ class Times(msgspec.Struct, frozen=True):
     write: float = 30.0
 
 
-class ClientConnection(asyncio.Protocol):
-    """See the module."""
+class ClientConnection:
+    """See the module. An asyncio.Protocol by its methods: with that as its base it could not be an extension type."""
 
     def __init__(self, owner: Owner, deadlines: Deadlines, limits: Limits, times: Times, peer_of: PeerOf) -> None:
         self.peer = Peer(b"", trusted=False, scheme=b"http")

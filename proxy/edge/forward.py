@@ -22,6 +22,8 @@ ANSWER_WITHIN: Final = 55.0
 """Seconds from a request's start to the head of its answer at most: Okta and Entra give up at 60."""
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS"))
 """RFC 9110 section 9.2.2. POST and PATCH are never sent twice by ourselves."""
+_BEGINNINGS: Final = tuple(b"HTTP/1.1 %d " % status for status in range(1_000))
+"""Of a status line, by its status, which has three digits (proxy/core/outbound.py)."""
 _RESERVED_FOR_IDEMPOTENT: Final = frozenset((b"POST", b"PATCH"))
 
 
@@ -197,14 +199,16 @@ class Forwarder:
         if client.body is not None and not client.body.done:
             client.keep = False
         chunked = self._frame(client, request, answer, data if whole else None, lines)
-        head = b"HTTP/1.1 %d %b\r\n%b\r\n" % (answer.status, answer.phrase, b"".join(lines))
         passage.answered(AnsweredBy.BACKEND, answer.status)
         passage.bytes_out = len(data)
         if seen is not None:
             seen(data)
         if data and chunked:
             data = chunk(data)
-        client.write(head + data + LAST_CHUNK if whole and chunked else head + data)
+        out = [_BEGINNINGS[answer.status], answer.phrase, b"\r\n"]
+        out += lines
+        out += (b"\r\n", data, LAST_CHUNK if whole and chunked else b"")
+        client.write(b"".join(out))
         return None if whole else chunked
 
     @staticmethod

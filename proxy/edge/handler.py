@@ -14,7 +14,7 @@ import msgspec
 from proxy.core.credential import Bearer, Credential, Fingerprinter, Malformed, Secret, extract
 from proxy.core.exchange import GRANTED, AnsweredBy
 from proxy.core.grammar import Fault
-from proxy.core.headers import METHOD_OVERRIDES, answer_fields, value_of, values_of
+from proxy.core.headers import answer_fields, value_of, values_of
 from proxy.core.inbound import BadCredential, Here, Inbound
 from proxy.core.incident import BACKEND_BODY_LIMIT, BackendAnswer, Kind, Unrecorded
 from proxy.core.policy import Mode, OnDisagreement, Policy
@@ -211,7 +211,7 @@ class Handler:
 
     def _operation(self, request: Inbound) -> Operation:
         operation = classify(request.method, request.target, self._options.base_path)
-        if not operation.writes and not METHOD_OVERRIDES.isdisjoint([field[0] for field in request.fields]):
+        if request.overrides and not operation.writes:
             return msgspec.structs.replace(operation, writes=True)
         return operation
 

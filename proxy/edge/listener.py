@@ -7,7 +7,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -147,9 +147,9 @@ class Listener:
         for client in self._clients:
             client.presented = ([], Missing())  # the new road may know the same credential by another name
 
-    def _connection(self) -> ClientConnection:
+    def _connection(self) -> asyncio.Protocol:
         o = self._options
-        return ClientConnection(self, self._deadlines, o.limits, o.times, self._peers)
+        return cast("asyncio.Protocol", ClientConnection(self, self._deadlines, o.limits, o.times, self._peers))
 
     def _terms(self) -> Terms:
         o, trusts = self._options, self._peers.trusts
@@ -160,9 +160,10 @@ class Listener:
         self.turned_away += not admits
         return admits
 
-    def _behind(self, told: Told) -> ClientConnection:
+    def _behind(self, told: Told) -> asyncio.Protocol:
         o = self._options
-        return ClientConnection(self, self._deadlines, o.limits, o.times, self._peers.behind(told))
+        peer_of = self._peers.behind(told)
+        return cast("asyncio.Protocol", ClientConnection(self, self._deadlines, o.limits, o.times, peer_of))
 
     def joined(self, client: ClientConnection) -> bool:
         """See Owner."""

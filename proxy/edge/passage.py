@@ -34,6 +34,8 @@ SHORTEST_PIECE: Final = 8
 
 
 _TAGS: Final = {Allow: "allow", Deny: "deny", Unable: "unable"}
+_MISSING: Final = Missing()
+_NOBODY: Final = AnsweredBy.NOBODY
 TEXT_LIMIT: Final = 256
 """Octets of a client's own words that are written down."""
 _WRITTEN: dict[bytes, str] = {}
@@ -74,31 +76,28 @@ class Witness(Protocol):
 class Passage:
     """One request on the road. Times: `at` epoch seconds, `started` monotonic."""
 
-    operation: Operation = OTHER_READ
-    credential: Credential = Missing()
-    judgement: Judgement | None = None
-    route_tenant = ""
-    status = 0
-    answered_by = AnsweredBy.NOBODY
-    fault: FaultKind | None = None
-    observed = False
-    incident = ""
-    gathered = b""
-    hidden: tuple[Secret, ...] = ()
-    oauth: OauthEvent | None = None
-    backend = ""
-    attempts = 1
-    bytes_in = 0
-    bytes_out = 0
-    lookup_seconds = 0.0
-    backend_seconds = 0.0
-
     def __init__(self, identity: str, request: Inbound | None, client: str) -> None:
         self.id = identity
         self.request = request
         self.client = client
         self.at = time.time()
         self.started = time.monotonic()
+        self.operation: Operation = OTHER_READ
+        self.credential: Credential = _MISSING
+        self.judgement: Judgement | None = None
+        self.route_tenant = ""
+        self.status = 0
+        self.answered_by = _NOBODY
+        self.fault: FaultKind | None = None
+        self.observed = False
+        self.incident = ""
+        self.gathered = b""
+        self.hidden: tuple[Secret, ...] = ()
+        self.oauth: OauthEvent | None = None
+        self.backend = ""
+        self.attempts = 1
+        self.bytes_in = self.bytes_out = 0
+        self.lookup_seconds = self.backend_seconds = 0.0
 
     def answered(self, by: AnsweredBy, status: int) -> None:
         """An answer has gone out."""
@@ -177,13 +176,7 @@ class Passage:
         request = self.request
         if request is None:
             return "", "", "", "", ""
-        agent = trace = b""
-        for lower, _, value, _ in request.fields:
-            if lower == b"user-agent":
-                agent = agent or value
-            elif lower == b"traceparent":
-                trace = trace or value
-        texts = (request.target, request.host, agent, trace)
+        texts = (request.target, request.host, request.agent, request.trace)
         together = b"\n".join(texts)
         for secret in self._secrets():
             if secret in together:

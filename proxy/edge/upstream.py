@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -127,14 +127,14 @@ class Upstream:
         o = self.options
         made: list[BackendConnection] = []
 
-        def build() -> BackendConnection:
+        def build() -> asyncio.Protocol:
             made.append(BackendConnection(self._deadlines, self._limits, self._lost))
-            return made[-1]
+            return cast("asyncio.Protocol", made[-1])
 
         self._open += 1
         try:
             async with asyncio.timeout(o.connect_timeout):
-                _, connection = await asyncio.get_running_loop().create_connection(
+                await asyncio.get_running_loop().create_connection(
                     build, o.host, o.port, ssl=o.tls, server_hostname=(o.server_name or o.host) if o.tls else None
                 )
         except BaseException as error:
@@ -144,7 +144,7 @@ class Upstream:
             if isinstance(error, OSError):
                 raise ExchangeError(FaultKind.BACKEND_UNREACHABLE, untouched=True) from None
             raise
-        return connection
+        return made[-1]
 
     def _give_up(self, made: list[BackendConnection]) -> None:
         """Account for a connection that was not made, or that was made while its maker was being cancelled."""

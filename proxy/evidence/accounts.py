@@ -8,6 +8,7 @@ from typing import Final
 from proxy.core.exchange import AnsweredBy, Exchange
 from proxy.core.memory import AccountChange
 
+_BACKEND: Final = AnsweredBy.BACKEND
 ACCOUNTS_LIMIT: Final = 20_000
 """Accounts remembered, about 0.4 KB each: a large customer's whole sync. The one changed longest ago goes first."""
 ID_LENGTH: Final = 64
@@ -24,7 +25,7 @@ class Accounts:
 
     def saw(self, exchange: Exchange) -> None:
         """Remember a change."""
-        if exchange.method not in _CHANGES or exchange.answered_by is not AnsweredBy.BACKEND or exchange.status >= 300:
+        if exchange.method not in _CHANGES or exchange.answered_by is not _BACKEND or exchange.status >= 300:
             return
         above, _, account = exchange.target.partition("?")[0].rstrip("/").rpartition("/")
         if not above.endswith("/Users") or not 0 < len(account) <= ID_LENGTH:

@@ -21,6 +21,7 @@ from proxy.evidence import keys, queries, writes
 from proxy.evidence.client import family_of
 from proxy.evidence.redis_store import Command, RedisStore
 
+_BACKEND: Final = AnsweredBy.BACKEND
 EVERYONE: Final = "_all"
 """The tenant under which all traffic is counted."""
 NOBODY: Final = "_unknown"
@@ -58,7 +59,7 @@ class Hour:
         status = exchange.status
         if status in (401, 403):
             counters[2] += 1
-        elif status < 500 and (exchange.answered_by is AnsweredBy.BACKEND or status == GRANTED):
+        elif status < 500 and (exchange.answered_by is _BACKEND or status == GRANTED):
             counters[1] += 1
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from proxy.core.exchange import AnsweredBy, Exchange
 from proxy.core.memory import BackendVerdicts
 
+_BACKEND: Final = AnsweredBy.BACKEND
 TOKENS_LIMIT: Final = 20_000
 """Tokens in use that are told apart, about 0.6 KB each; the one whose hour began first goes first."""
 ADDRESSES_LIMIT: Final = 16
@@ -60,7 +61,7 @@ class Backends:
     def saw(self, exchange: Exchange) -> None:
         """Count one answer of a backend to a token. A 5xx is no verdict."""
         status = exchange.status
-        if exchange.answered_by is not AnsweredBy.BACKEND or not exchange.fingerprint or status >= 500:
+        if exchange.answered_by is not _BACKEND or not exchange.fingerprint or status >= 500:
             return
         count = self._count(exchange.fingerprint, exchange.backend, exchange.at)
         if status in (401, 403):

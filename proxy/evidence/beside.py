@@ -25,6 +25,7 @@ from proxy.evidence.backends import Backends
 from proxy.evidence.client import identify
 from proxy.evidence.clients import WITHOUT, Clients, Key
 
+_BACKEND: Final = AnsweredBy.BACKEND
 BACKENDS: Final = "backends"
 """Notes of this name and a delay (`backends+10s`) hold how the instances answered up to then: JSON of BackendVerdicts."""
 AGAIN: Final = "client_again"
@@ -66,7 +67,7 @@ class Beside:
     def saw(self, exchange: Exchange) -> None:
         """Take notice of a finished exchange. On the way of every request: no I/O, about a microsecond."""
         self._backends.saw(exchange)
-        if exchange.source and exchange.answered_by is AnsweredBy.BACKEND and exchange.status < 400:
+        if exchange.source and exchange.answered_by is _BACKEND and exchange.status < 400:
             self._served[exchange.source] = self._served.get(exchange.source, 0) + 1
         self._accounts.saw(exchange)
         key = self.clients.saw(exchange)

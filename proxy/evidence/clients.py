@@ -14,6 +14,7 @@ from proxy.core.history import TokenHistory
 from proxy.core.memory import ClientMemory
 from proxy.evidence.client import identify
 
+_BACKEND: Final = AnsweredBy.BACKEND
 CLIENTS_LIMIT: Final = 10_000
 """Clients remembered, about 1 KB each; the least recently served goes first."""
 TENANTS_LIMIT: Final = 8
@@ -26,7 +27,7 @@ Key = tuple[str, str]
 
 
 class _Client:
-    """`tenants` maps a tenant to [last with a credential, last good, since when without one or None]."""
+    """`tenants` maps a tenant to [last with a credential, last good], the longest unused first."""
 
     __slots__ = ("tenants", "without_since")
 
@@ -53,7 +54,7 @@ class Clients:
             if client is not None and client.without_since is None:
                 client.without_since = exchange.at
             return None
-        good = exchange.status < 400 and (exchange.answered_by is AnsweredBy.BACKEND or exchange.status == GRANTED)
+        good = exchange.status < 400 and (exchange.answered_by is _BACKEND or exchange.status == GRANTED)
         if client is None:
             if not good:
                 return None
@@ -105,11 +106,13 @@ class Clients:
         return client
 
     def _use(self, client: _Client, tenant: str, at: float, *, good: bool) -> None:
-        times = client.tenants.get(tenant)
+        tenants = client.tenants
+        times = tenants.pop(tenant, None)
         if times is None:
-            if len(client.tenants) >= TENANTS_LIMIT:
-                del client.tenants[min(client.tenants, key=lambda one: client.tenants[one][0])]
-            times = client.tenants[tenant] = [at, 0.0]
+            if len(tenants) >= TENANTS_LIMIT:
+                del tenants[next(iter(tenants))]
+            times = [at, 0.0]
+        tenants[tenant] = times
         times[0] = max(times[0], at)
         if good:
             times[1] = max(times[1], at)

@@ -31,6 +31,7 @@ from proxy.evidence.merge import CHANGES_KEPT, merge
 from proxy.evidence.redis_store import Command, RedisStore, StoreError
 from proxy.evidence.token_memory import Token
 
+_BACKEND: Final = AnsweredBy.BACKEND
 GOOD_LIMIT: Final = 200_000
 """Tokens in memory that were good at some time: about 1 KB each; the least recently used goes first and is stored."""
 OTHER_LIMIT: Final = 20_000
@@ -112,7 +113,7 @@ class History:
         if status in (401, 403):
             key = self._bad(token, exchange)
             self._urgent[fingerprint] = token
-        elif status < 500 and (exchange.answered_by is AnsweredBy.BACKEND or status == GRANTED):
+        elif status < 500 and (exchange.answered_by is _BACKEND or status == GRANTED):
             token.last_good = at
             token.last_good_operation = exchange.operation
             token.last_good_address = exchange.addressed

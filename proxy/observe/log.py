@@ -22,6 +22,7 @@ from proxy.observe.sink import Sink
 TICK: Final = 0.2
 """Seconds between writes of what is buffered: a person who follows the log sees no delay."""
 
+_THOUSANDTHS: Final = tuple(b'%03dZ",' % number for number in range(1_000))
 _UNSAFE: Final = re.compile("[^ -~]")
 _encode_json: Final = msgspec.json.Encoder(enc_hook=repr).encode
 
@@ -63,7 +64,8 @@ class ExchangeLog:
             body = _encode_json(_without_surrogates(msgspec.structs.asdict(exchange)))
         if not body.isascii() or b"\x7f" in body:
             body = to_ascii(body)
-        self._sink.append(b'%b%03dZ",%b\n' % (self._prefix, int((exchange.at - second) * 1000), body[1:]))
+        thousandth = _THOUSANDTHS[int((exchange.at - second) * 1000)]
+        self._sink.append(b"".join((self._prefix, thousandth, body[1:], b"\n")))
         if exchange.incident:
             self._sink.flush()
 

@@ -33,6 +33,7 @@ MEMO_LIMIT: Final = 10_000
 _UNPROVEN: Final = frozenset({"unknown", "missing_credential", "malformed_credential", "several_credentials"})
 """Reasons under which the tenant is what the request claims: it gets no name in labels unless it has one."""
 
+_BACKEND: Final = AnsweredBy.BACKEND
 _OUTCOMES: Final = {"allow": "allow", "deny": "deny", "unable": "error", "": "none"}
 
 Values = float | Mapping[str, float] | Mapping[tuple[str], float] | Mapping[tuple[str, str], float]
@@ -62,7 +63,7 @@ class Metrics(Collector):
         self._tenants = TenantNames(tenants, tenant_limit, self._overflow, enabled=tenant_label)
         self._counts = {family: Series(family, Count, self._overflow) for family in _ACCUMULATED_COUNTS}
         self._spreads = {family: Series(family, Spread, self._overflow) for family in _ACCUMULATED_SPREADS}
-        self._rows: dict[tuple[str, str, int, str, str, AnsweredBy], _Row] = {}
+        self._rows: dict[tuple[str, str, int, str, str, bool], _Row] = {}
         self._last: dict[str, float] = {}
         self._watched: dict[f.Family, Callable[[], Values]] = {}
         self._registry = CollectorRegistry()
@@ -77,7 +78,8 @@ class Metrics(Collector):
     def saw(self, exchange: Exchange) -> None:
         """Count one exchange."""
         method = exchange.method if exchange.method in METHODS else OTHER
-        key = (exchange.operation, method, exchange.status, exchange.verdict, exchange.source, exchange.answered_by)
+        # an enumeration's member is hashed in Python, so this one is said by a bool
+        key = (exchange.operation, method, exchange.status, exchange.verdict, exchange.source, exchange.answered_by is _BACKEND)
         row = self._rows.get(key)
         if row is None:
             row = self._new_row(key)
@@ -89,13 +91,15 @@ class Metrics(Collector):
         spread.total += seconds
         if exchange.backend_seconds:
             row.upstream.observe(exchange.backend_seconds)
-        tenant = self._tenants.label(exchange.tenant, proven=exchange.reason not in _UNPROVEN)
+        tenant = self._tenants.name(exchange.tenant) or self._tenants.label(
+            exchange.tenant, proven=exchange.reason not in _UNPROVEN
+        )
         self._last[tenant] = exchange.at
         if row.denied or row.unauthorized or exchange.observed or exchange.fault:
             self._saw_trouble(exchange, row, tenant)
 
-    def _new_row(self, key: tuple[str, str, int, str, str, AnsweredBy]) -> _Row:
-        route, method, status, verdict, source, answered_by = key
+    def _new_row(self, key: tuple[str, str, int, str, str, bool]) -> _Row:
+        route, method, status, verdict, source, by_backend = key
         outcome = _OUTCOMES.get(verdict, OTHER)
         code = str(status) if 100 <= status <= 599 or status == 0 else OTHER
         row = _Row(
@@ -106,7 +110,7 @@ class Metrics(Collector):
             self._spreads[f.UPSTREAM_DURATION].cell(f"{status // 100}xx" if 100 <= status <= 599 else OTHER),
         )
         row.denied = verdict == "deny"
-        row.unauthorized = answered_by is AnsweredBy.BACKEND and status == 401 and verdict == "allow"
+        row.unauthorized = by_backend and status == 401 and verdict == "allow"
         if len(self._rows) >= MEMO_LIMIT:
             self._rows.clear()
         self._rows[key] = row

@@ -26,6 +26,10 @@ class TenantNames:
         self._overflow = overflow
         self._enabled = enabled
 
+    def name(self, tenant: str) -> str | None:
+        """Return the label value of a tenant that has one of its own."""
+        return self._names.get(tenant)
+
     def label(self, tenant: str, *, proven: bool = True) -> str:
         """Return the label value for a tenant. One that a request merely claims (not `proven`) gets no new name."""
         name = self._names.get(tenant)

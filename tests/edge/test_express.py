@@ -9,23 +9,34 @@ import asyncio
 
 import pytest
 
+from proxy.core.inbound import Inbound
 from proxy.edge.client_connection import ClientConnection
+from proxy.edge.client_ports import Refused, Road
 from proxy.edge.faults import FaultKind
 from tests.edge.backend import Talk, echo
 from tests.edge.world import LOOKUP, REVOKED, World, get, post, until
 
 
+class Watched:
+    """A road that notes which requests are walked from their start."""
+
+    def __init__(self, road: Road, seen: list[bytes]) -> None:
+        self._road = road
+        self._seen = seen
+
+    async def walk(self, client: ClientConnection, request: Inbound | Refused) -> None:
+        self._seen.append(getattr(request, "method", b"?"))
+        await self._road.walk(client, request)
+
+    def depart(self, client: ClientConnection, request: Inbound) -> bool:
+        return self._road.depart(client, request)
+
+
 @pytest.fixture
-def walked(world: World, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+def walked(world: World) -> list[bytes]:
     """The methods of the requests that were walked from their start."""
     seen: list[bytes] = []
-    walk = world.handler.walk
-
-    async def watched(client: ClientConnection, request: object) -> None:
-        seen.append(getattr(request, "method", b"?"))
-        await walk(client, request)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(world.handler, "walk", watched)
+    world.listener.road = Watched(world.listener.road, seen)
     return seen
 
 
