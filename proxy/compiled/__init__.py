@@ -5,6 +5,9 @@ this folder, in a checkout as in a wheel, each named after its module and the SH
 `proxy.edge.handler-<sha256>.cpython-311-x86_64-linux-gnu.so`. When a module is imported, its source is hashed: a file here
 with that very hash is taken in its place, and otherwise the source itself. So an edited source counts at once, nothing that is
 missing here is missed, and SCIM_WITNESS_PURE=1 runs everything from its source.
+
+Beside some sources lies a `.pxd` file. It tells Cython which attributes the objects of a class have, so that compiled code
+finds them by their place and not by their name; to Python it says nothing. It counts as a part of its source.
 """
 
 from __future__ import annotations
@@ -57,7 +60,13 @@ class Compiled:
 def name_of(package: Path, module: str) -> str:
     """Return the name of a compiled module, which holds the hash of its source. `package` is the folder of `proxy`."""
     source = package.joinpath(*module.split(".")[1:]).with_suffix(".py")
-    return f"{module}-{hashlib.sha256(source.read_bytes()).hexdigest() if source.exists() else ''}{SUFFIX}"
+    if not source.exists():
+        return f"{module}-{SUFFIX}"
+    digest = hashlib.sha256(source.read_bytes())
+    declarations = source.with_suffix(".pxd")
+    if declarations.exists():
+        digest.update(declarations.read_bytes())
+    return f"{module}-{digest.hexdigest()}{SUFFIX}"
 
 
 def is_off() -> bool:

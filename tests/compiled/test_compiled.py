@@ -56,6 +56,16 @@ def test_stale_is_left_to_its_source(package):
     assert one.said() == "plain"
 
 
+def test_what_is_declared_beside_a_source_is_a_part_of_it(package):
+    one = finder(package)
+    declarations = package / "edge/judge.pxd"
+    declarations.write_text("cdef class Judge:\n")
+    assert one.find_spec("proxy.edge.judge") is None
+    assert one.said() == "plain"
+    declarations.unlink()
+    assert one.said() == "compiled"
+
+
 def test_the_stale_one_among_fresh_ones_is_named(package):
     (package / "compiled" / name_of(package, "proxy.edge.handler")).write_bytes(b"\x7fELF")
     one = finder(package)

@@ -1,0 +1,5 @@
+cdef class Heads:
+    cdef public bytes held
+    cdef public object _limits
+    cdef public Py_ssize_t _end, _scanned
+    cdef public bint _skipped

@@ -1,0 +1,3 @@
+cdef class Judge:
+    cdef public object _tokens, _policy
+    cpdef _judge(self, held, operation, first)

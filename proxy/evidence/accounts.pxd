@@ -1,0 +1,2 @@
+cdef class Accounts:
+    cdef public object _limit, _changed

@@ -1,0 +1,10 @@
+cdef class _Count:
+    cdef public object accepted, refused, first_accepted, last_accepted, first_refused, last_refused
+
+cdef class _Token:
+    cdef public object before, counts
+    cdef public double began
+
+cdef class Backends:
+    cdef public object _limit, _tokens
+    cpdef _count(self, fingerprint, address, at)

@@ -1,0 +1,5 @@
+cdef class _Client:
+    cdef public object tenants, without_since
+
+cdef class Clients:
+    cdef public object _limit, _clients

@@ -1,0 +1,3 @@
+cdef class _Row:
+    cdef public object decisions, duration, requests, upstream
+    cdef public bint denied, unauthorized
