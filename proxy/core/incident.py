@@ -6,6 +6,7 @@ Records are JSON by msgspec, one line each. A record never changes; what is lear
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import secrets
 from typing import Final
@@ -123,9 +124,11 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_TAG_BITS: Final = 20
+_PAIRS: Final = tuple(one + other for one in _ALPHABET for other in _ALPHABET)
+"""What stands for ten bits."""
 
 
+@functools.lru_cache(4_096)
 def tenant_tag(tenant: str) -> str:
     """Return the 4 base-32 characters that stand for a tenant in ids and as hash tag of its keys in the store."""
     number = int.from_bytes(hashlib.sha256(tenant.encode()).digest()[:3]) >> 4
@@ -137,9 +140,12 @@ def new_id(at: float, tenant: str) -> str:
 
     48 bits of milliseconds, 20 bits of the tenant (so that the id alone tells where in the store it lies), 60 random bits.
     """
-    tag = int.from_bytes(hashlib.sha256(tenant.encode()).digest()[:3]) >> 4
-    value = (int(at * 1000) & (1 << 48) - 1) << 80 | tag << 60 | secrets.randbits(60)
-    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+    early = int(at * 1000) & (1 << 48) - 1
+    late = secrets.randbits(60)
+    pairs = [_PAIRS[early >> shift & 1023] for shift in (40, 30, 20, 10, 0)]
+    pairs.append(tenant_tag(tenant))
+    pairs += [_PAIRS[late >> shift & 1023] for shift in (50, 40, 30, 20, 10, 0)]
+    return "".join(pairs)
 
 
 def tag_of(incident_id: str) -> str:
