@@ -42,10 +42,11 @@ class Lately:
         """Take one copy."""
         self._copies.append(self._now())
 
-    def p95(self, part: str) -> float | None:
-        """Seconds within which 95 % of the last five minutes' operations of a part ended (`listener`, `store`, `backend`, or a
-        source's name); None when there was none."""
-        return p95(self.grown().get(part, ()))
+    def percentiles(self) -> dict[str, float]:
+        """Seconds within which 95 % of the last five minutes' operations of each part ended (`listener`, `store`, `backend`, or
+        a source's name). A part that did nothing is left out."""
+        found = {part: p95(counts) for part, counts in self.grown().items()}
+        return {part: seconds for part, seconds in found.items() if seconds is not None}
 
     def grown(self) -> dict[str, Counts]:
         """By how much the counts of each part have grown within the last five minutes."""

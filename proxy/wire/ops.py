@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -104,22 +104,23 @@ def parts(present: Present, evidence: Evidence, reloads: Reloads, lately: Lately
     """What readiness asks about, and what the map of the road shows."""
 
     def ask() -> Iterable[Part]:
+        speeds = lately.percentiles()
         accepting = State.OK if present.listener.accepting else State.DOWN
-        yield Part("listener", accepting, kind="vital", p95=lately.p95(ROAD))
-        yield from _sources(present, lately)
+        yield Part("listener", accepting, kind="vital", p95=speeds.get(ROAD))
+        yield from _sources(present, speeds)
         shipper = evidence.shipper.state
         away = shipper.failing_since is not None
         why = shipper.why if away else layout.trouble(shipper.layout) if shipper.layout is not None else ""
-        yield Part("store", State.DEGRADED if why else State.OK, why, p95=lately.p95(STORE))
+        yield Part("store", State.DEGRADED if why else State.OK, why, p95=speeds.get(STORE))
         able = evidence.witness.able
         yield Part("spool", State.OK if able else State.DOWN, "" if able else "the disk is full", kind="vital")
         yield reloads.part()
-        yield Part("backend", State.OK, kind="backend", p95=lately.p95(BACKEND))
+        yield Part("backend", State.OK, kind="backend", p95=speeds.get(BACKEND))
 
     return ask
 
 
-def _sources(present: Present, lately: Lately) -> Iterable[Part]:
+def _sources(present: Present, speeds: Mapping[str, float]) -> Iterable[Part]:
     """All sources together, which decide; and where there are several, each of them, which only tell."""
     state, sources = present.side.fresh.stats().source, present.side.sources
     breakers = {name: str(breaker.state) for name, breaker in sources.breakers().items()}
@@ -127,11 +128,11 @@ def _sources(present: Present, lately: Lately) -> Iterable[Part]:
     alone = len(names) == 1
     yield Part(
         whole, State.OK if state == "ok" else State.DOWN, state, "source",
-        lately.p95(whole) if alone else None, breakers.get(whole, "") if alone else "",
+        speeds.get(whole) if alone else None, breakers.get(whole, "") if alone else "",
     )  # fmt: skip
     for name in sorted({*breakers, *names} - {whole}):
         why = "the breaker is open" if breakers.get(name) == "open" else present.side.tokens.trouble.get(name, "")
-        yield Part(name, State.DEGRADED if why else State.OK, why, "other", lately.p95(name), breakers.get(name, ""))
+        yield Part(name, State.DEGRADED if why else State.OK, why, "other", speeds.get(name), breakers.get(name, ""))
 
 
 def totals(present: Present, evidence: Evidence, ticker: Ticker, lately: Lately) -> Totals:
