@@ -324,12 +324,36 @@ async def test_the_tail_gets_a_row_for_each_new_incident(site, chromium):
     await page.keyboard.press("j")
     assert await page.evaluate("document.activeElement.closest('.tail') !== null")
     await page.evaluate("window.here = 1")
-    await page.click("text=Add them to the groups")
+    await page.click("text=Bring the groups up to date")
     await page.wait_for_selector(f".page a[href='/incidents/{second}']")
     assert 0 == await page.locator(".tail tbody tr").count()
     assert 1 == await page.evaluate("window.here")
     await until(page, "document.querySelector('[data-tail]').textContent === 'following'")
     assert [] == complaints
+
+
+async def test_a_tail_that_was_cut_says_so_and_offers_what_came_meanwhile(world, chromium):
+    page = await (await chromium.new_context()).new_page()
+    await page.goto(f"http://127.0.0.1:{world.port}/incidents")
+    state = "document.querySelector('[data-tail]').textContent"
+    await until(page, f"{state} === 'following'")
+    await world.listener.stop()
+    await until(page, f"{state} === 'not following, trying again'")
+    missed = incident_at(world.incident.at + 10)
+    world.witness.record(missed)
+    again = world.listen(world.port)
+    await again.start()
+    try:
+        await until(page, f"{state}.startsWith('following again')")
+        await page.click("text=Bring the groups up to date")
+        await page.wait_for_selector(f".page a[href='/incidents/{missed.id}']")
+        await until(page, f"{state} === 'following'")
+        newer = incident_at(world.incident.at + 11)
+        world.witness.record(newer)
+        await page.wait_for_selector(f".tail a[href='/incidents/{newer.id}']")
+        await page.close()
+    finally:
+        await again.stop()
 
 
 async def test_a_flood_does_not_fill_the_page(world, chromium):

@@ -105,20 +105,24 @@ async def world(own_store, tmp_path) -> AsyncIterator[SimpleNamespace]:
     health = Health(Ticker(), lambda: parts)
     outlook = Outlook(answers, health, ring, lambda: "http://backend")
     routes = [*Pages(answers, outlook).routes(), *Api(answers, outlook).routes()]
-    listener = OpsListener(
-        "127.0.0.1",
-        0,
-        token=None,
-        health=health,
-        render_metrics=lambda _: ("text/plain", b""),
-        report=report,
-        routes=lambda: routes,
-    )
+
+    def listen(port: int) -> OpsListener:
+        return OpsListener(
+            "127.0.0.1",
+            port,
+            token=None,
+            health=health,
+            render_metrics=lambda _: ("text/plain", b""),
+            report=report,
+            routes=lambda: routes,
+        )
+
+    listener = listen(0)
     await listener.start()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{listener.port}") as client:
         yield SimpleNamespace(
             client=client, incident=regenerated, stranger=stranger, store=store, source=source, port=listener.port, spool=spool,
-            witness=witness, stop_store=own_store.stop,
+            witness=witness, stop_store=own_store.stop, listener=listener, listen=listen,
         )  # fmt: skip
     await listener.stop()
     spool.close()

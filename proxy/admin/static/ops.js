@@ -99,7 +99,7 @@ const tells = (name, words) => document.addEventListener(name, (event) => {
   const told = event.target.querySelector("[data-tail]");
   if (told) told.textContent = words(told);
 });
-tells("htmx:sseOpen", (told) => (told.dataset.cut ? "following again; what came meanwhile is in the groups" : "following"));
+tells("htmx:sseOpen", (told) => (told.dataset.cut ? "following again; what came meanwhile is not shown here" : "following"));
 tells("htmx:sseError", (told) => ((told.dataset.cut = "1"), "not following, trying again"));
 document.addEventListener("htmx:sseMessage", (event) => {
   while (event.target.rows.length > ROWS) event.target.deleteRow(-1);
