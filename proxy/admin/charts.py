@@ -34,7 +34,7 @@ class Chart(msgspec.Struct, frozen=True):
     @property
     def data(self) -> str:
         """The values in a form for an attribute: numbers, or `-`, with blanks between."""
-        return " ".join("-" if value is None else f"{value:g}" for value in self.values)
+        return " ".join("-" if value is None else f"{value:.10g}" for value in self.values)
 
     @property
     def summary(self) -> str:
@@ -46,7 +46,7 @@ class Chart(msgspec.Struct, frozen=True):
 
     def said(self, value: float | None) -> str:
         """A value with its unit."""
-        return "-" if value is None else f"{value:g}{self.unit and ' ' + self.unit}"
+        return "-" if value is None else f"{value:.10g}{self.unit and ' ' + self.unit}"
 
     def minute(self, place: int) -> float:
         """When a minute began (epoch seconds)."""
