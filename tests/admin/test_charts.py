@@ -52,7 +52,7 @@ def test_the_table_leaves_out_what_did_not_happen():
 def test_the_overview_shows_seconds_as_milliseconds():
     road = Road("ready", (), "http://backend", (1.0,) * 120, (0.0,) * 120, (None, *[0.01234] * 119))
     requests, incidents, p95 = of_road(road, END)
-    assert [120.0, 0.0] == [sum(requests.values), sum(incidents.values)]
+    assert ({1.0}, {0.0}) == (set(requests.values), set(incidents.values))
     assert (None, 12.3) == p95.values[:2]
 
 
@@ -63,6 +63,6 @@ def test_a_tenant_s_minutes_stand_where_they_were():
     requests, refused = of_tenant(minutes, now)
     assert {119: 3.0, 0: 3.0, 110: 3.0} == {place: value for place, value in enumerate(requests.values) if value}
     assert [END, END] == [requests.end, refused.end]
-    assert 3.0 == sum(refused.values)
+    assert 3 == refused.values.count(1.0)
     assert of_tenant(minutes[:1], END)[0].values[118] == 3.0  # in the next minute it has moved on
     assert msgspec.structs.replace(requests, values=()).summary == "None."
