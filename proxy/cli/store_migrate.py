@@ -1,22 +1,46 @@
-"""`store migrate`: bring a store of an older layout to this version."""
+"""`store migrate`: bring a store of an older layout to this version, or what it holds to another store (store_move.py)."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from proxy.cli import screen
 from proxy.cli.configuration import ConfigOption, JsonOption, settings_from
 from proxy.cli.screen import Status
 from proxy.cli.store_asking import last_of, with_store
+from proxy.cli.store_move import Way, move_store
 from proxy.evidence import layout
 from proxy.evidence.migrate import NewerLayout, Progress, migrate
 from proxy.evidence.redis_store import RedisStore
 from proxy.wire.witnessing import keep_of
 
 
-def migrate_store(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Bring the store to this program's layout; nothing happens to one that has it. It may be cut off and repeated, and a
-    proxy may run meanwhile. Exit status 1 when a newer program wrote the store."""
+def migrate_store(
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="URL", help="Copy everything from the configured store to this one.")
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="URL", help="The other way round; `embedded` is the store in the state directory."),
+    ] = None,
+    password_file: Annotated[
+        Path | None, typer.Option("--password-file", metavar="FILE", help="The password of the store that is named here.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the store to this program's layout, or with --to or --from what one store holds into another. Either may be cut off
+    and repeated, and proxies may run meanwhile. Exit status 1 when a newer program wrote a store, or something is missing
+    after it was copied."""
+    other = to or from_
+    if to and from_:
+        screen.stop("--to and --from are given", "One of the two: the other store is that of the configuration", Status.USAGE)
+    if other:
+        move_store(settings_from(config), Way(other, into=bool(to), password_file=password_file), config, as_json=as_json)
+        return
     settings = settings_from(config)
 
     async def work(store: RedisStore) -> tuple[int | None, Progress]:

@@ -273,6 +273,11 @@ def url_of(directory: pathlib.Path) -> str | None:
     return url
 
 
+def is_in(directory: pathlib.Path) -> bool:
+    """Whether a store has ever been in that state directory."""
+    return (directory / _HOME / _DATA).is_dir()
+
+
 def choose(directory: pathlib.Path, binary: pathlib.Path | None) -> Program:
     """The program to use: the configured one, else the system's, which gets security updates, else the bundled one."""
     written = _writer(directory)

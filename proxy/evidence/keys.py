@@ -41,6 +41,9 @@ LAYOUT: Final = "sw:{layout}:number"
 CHANGES: Final = "sw:{changes}:bus"
 """stream: fingerprints of tokens whose state was seen to change, the newest 10,000 (`evidence/bus.py`)."""
 
+PROBE: Final = "sw:{probe}:"
+"""string of a minute: what `store migrate --to` writes into one store to see whether the other is the same."""
+
 CHAIN_BLOCK: Final = 100
 """Records in one hash of a chain's log: stays within hash-max-listpack-entries (128) of Redis 7, the compact form."""
 

@@ -88,8 +88,8 @@ class RedisStore:
         nodes = list(found.values()) if of_cluster else [found]
         return [{str(name): str(value) for name, value in node.items()} for node in nodes]
 
-    async def scan(self, pattern: str, kind: str) -> AsyncIterator[str]:
-        """Names of keys of a type (stream, hash, ...) on all nodes, in no order; one may come twice. StoreError."""
+    async def scan(self, pattern: str, kind: str | None = None) -> AsyncIterator[str]:
+        """Names of keys of a type (stream, hash, ...) or of any, on all nodes, in no order; one may come twice. StoreError."""
         try:
             async for name in self._client.scan_iter(match=pattern, count=SCANNED, _type=kind):
                 yield name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
