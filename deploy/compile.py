@@ -50,6 +50,7 @@ ROAD: Final = (
     "proxy/edge/backend_connection.py",
     "proxy/edge/upstream.py",
     "proxy/edge/body_flow.py",
+    "proxy/edge/outlet.py",
     "proxy/edge/deadlines.py",
     # what every exchange leaves: a line, numbers, history, activity
     "proxy/observe/log.py",

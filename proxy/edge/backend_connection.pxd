@@ -2,7 +2,7 @@ cdef class BackendConnection:
     cdef public double deadline, idle_since
     cdef public object address, exchanges, on_drain, outcome
     cdef public bint made, write_paused
-    cdef public object _deadlines, _limits, _on_lost, _transport, _loop, _poll, _buffer, _method, _interims
+    cdef public object _deadlines, _limits, _on_lost, _transport, _outlet, _loop, _poll, _buffer, _method, _interims
     cdef public bint _due, _lost, _dirty, _reading_paused
     cdef public object _head, _told, _decoder, _answer, _early, _sink, _end, _fault, _peek
     cdef public Py_ssize_t _early_size, _peek_size

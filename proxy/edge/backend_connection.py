@@ -16,6 +16,7 @@ from proxy.core.grammar import Fault, Limits
 from proxy.core.outbound import Outbound, parse_response
 from proxy.edge.deadlines import NEVER, Deadlines
 from proxy.edge.faults import ExchangeError, FaultKind
+from proxy.edge.outlet import Outlet
 
 EARLY_BODY_LIMIT: Final = 262_144
 """Octets of an answer's body that are held before somebody takes them: one read of the event loop."""
@@ -50,6 +51,7 @@ class BackendConnection:
         self._on_lost = on_lost
         self.made = False
         self._transport: asyncio.Transport
+        self._outlet: Outlet
         self._loop = asyncio.get_running_loop()
         self._poll = select.poll()
         self._buffer = b""
@@ -81,6 +83,7 @@ class BackendConnection:
         self._transport = cast("asyncio.Transport", transport)
         self.made = True
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
+        self._outlet = Outlet(self._transport, self._loop)
         peer = transport.get_extra_info("peername")
         self.address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else str(peer or "")
         sock = transport.get_extra_info("socket")
@@ -128,6 +131,7 @@ class BackendConnection:
         self.deadline = NEVER
         self._dirty = True
         if not self._lost:
+            self._outlet.drop()
             self._transport.abort()
 
     def fit_to_carry(self) -> bool:
@@ -150,12 +154,12 @@ class BackendConnection:
         self._early.clear()
         self._early_size = 0
         self.deadline = self._loop.time() + patience
-        self._transport.write(head)
+        self._outlet.write(head)
 
     def write(self, data: bytes) -> None:
         """Write more of a request's body."""
         if not self._lost and not self._transport.is_closing():
-            self._transport.write(data)
+            self._outlet.write(data)
 
     def answer_due(self, deadline: float) -> None:
         """Until when the backend may think; no matter once it has begun to answer."""

@@ -2,7 +2,7 @@ cdef class ClientConnection:
     cdef public object peer, address, backend, body, presented, fault, task, flight
     cdef public bint keep, gone, answer_started
     cdef public Py_ssize_t body_octets
-    cdef public object _owner, _deadlines, _times, _peer_of, _loop, _transport, _heads, _waiter, _request, _sink, _lost, _writable
+    cdef public object _owner, _deadlines, _times, _peer_of, _loop, _transport, _outlet, _heads, _waiter, _request, _sink, _lost, _writable
     cdef public bint _tls, _idle, _landed, _stopped, _unread, _eof, _ending, _held_back, _reading_paused, _writing_paused
     cdef public Py_ssize_t _lingering, _unwritten
     cdef public double _patience, _read_deadline, _write_deadline

@@ -26,6 +26,7 @@ from proxy.edge import answers
 from proxy.edge.client_ports import Counterpart, Flight, Owner, PeerOf, Refused, Sink
 from proxy.edge.deadlines import NEVER, Deadlines
 from proxy.edge.faults import ExchangeError, FaultKind
+from proxy.edge.outlet import Outlet
 
 READ_AHEAD: Final = 131_072
 """Octets that may wait unread by us: a pipelined request or the start of a body before its verdict."""
@@ -73,6 +74,7 @@ class ClientConnection:
         self._peer_of = peer_of
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
+        self._outlet: Outlet
         self._tls = False
         self._heads = Heads(limits)
         self._waiter: asyncio.Future[None] | None = None
@@ -105,19 +107,21 @@ class ClientConnection:
         """See asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
+        self._outlet = Outlet(self._transport, self._loop)
         self._tls = transport.get_extra_info("sslcontext") is not None
         self.peer = self._peer_of(transport.get_extra_info("peername"), self._tls)
         self.address = self.peer.address.decode("ascii", "replace")
         self._deadlines.watch(self)
         self._read_deadline = self._loop.time() + self._times.head
         if not self._owner.joined(self):
-            self._transport.write(answers.fault(FaultKind.OVERLOAD, keep=False, bodiless=False))
+            self._outlet.write(answers.fault(FaultKind.OVERLOAD, keep=False, bodiless=False))
             self._linger()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         del exc
         self.gone = True
+        self._outlet.drop()
         self._deadlines.forget(self)
         self._owner.left(self)
         if self.backend is not None:
@@ -130,6 +134,7 @@ class ClientConnection:
     def eof_received(self) -> bool:
         """See asyncio.Protocol. A client that has finished sending may still want its answer; TLS has no half close."""
         self._eof = True
+        self._outlet.flush()
         if self._lingering:
             return False
         if self._sink is not None and self.body is not None and not self.body.done:
@@ -142,6 +147,7 @@ class ClientConnection:
 
     def expired(self, now: float) -> None:
         """A deadline of this client has passed."""
+        self._outlet.flush()
         if self._write_deadline <= now:
             self._write_expired(now)
         if self._read_deadline <= now:
@@ -161,6 +167,7 @@ class ClientConnection:
     def break_off(self) -> None:
         """End the connection so that the client sees a break (a reset), never an end that looks whole."""
         self.keep = False
+        self._outlet.flush()
         sock = self._transport.get_extra_info("socket")
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -316,6 +323,7 @@ class ClientConnection:
     def _end(self) -> None:
         """Close once everything is written. That has the deadline of a write."""
         self._ending = True
+        self._outlet.flush()
         self._transport.close()
         self._watch_writing()
 
@@ -324,6 +332,7 @@ class ClientConnection:
         self._heads.held = b""
         self._lingering = LINGER_OCTETS
         self._ending = True
+        self._outlet.flush()
         self._watch_writing()
         self._read_deadline = self._loop.time() + LINGER_SECONDS
         self._resume_reading()
@@ -389,7 +398,7 @@ class ClientConnection:
         """Send 100 Continue if the body has not begun to arrive (RFC 9110 section 10.1.1)."""
         body = self.body
         if body is not None and not body.done and self.body_octets == 0 and not self._heads.held:
-            self._transport.write(CONTINUE)
+            self._outlet.write(CONTINUE)
 
     def _read_body(self, data: bytes) -> None:
         body = cast("Decoder", self.body)
@@ -445,7 +454,7 @@ class ClientConnection:
         """Write bytes of an answer."""
         if not self.gone:
             self.answer_started = True
-            self._transport.write(data)
+            self._outlet.write(data)
 
     def pause_writing(self) -> None:
         """See asyncio.BaseProtocol. The client is slow: hold the backend back, and give the client its deadline."""

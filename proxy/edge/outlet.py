@@ -1,0 +1,47 @@
+"""Writing to a connection so that small writes leave together.
+
+A turn of the event loop hears everybody whose bytes have come. What they lead to is written at its end, in one go: a head with
+the beginning of its body as one piece, and many connections' pieces one after the other, so that whoever reads them on another
+core is woken once. To wake it costs more than a write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+AT_ONCE: Final = 16_384
+"""Octets that do not wait: what streams must be felt by the transport, which holds its sender back when the reader is slow."""
+
+
+class Outlet:
+    """Of one connection. Whoever ends the connection flushes or drops first."""
+
+    __slots__ = ("_loop", "_transport", "_unsent")
+
+    def __init__(self, transport: asyncio.WriteTransport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._unsent = b""
+
+    def write(self, data: bytes) -> None:
+        """Write, now or within this turn of the loop."""
+        if self._unsent:
+            self._unsent += data
+        else:
+            self._unsent = data
+            if len(data) < AT_ONCE:
+                self._loop.call_soon(self.flush)
+        if len(self._unsent) >= AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._unsent:
+            data, self._unsent = self._unsent, b""
+            if not self._transport.is_closing():
+                self._transport.write(data)
+
+    def drop(self) -> None:
+        """Forget what waits."""
+        self._unsent = b""
