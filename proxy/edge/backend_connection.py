@@ -139,6 +139,10 @@ class BackendConnection:
         backend sends without a request is no answer (RFC 9112 section 9.2) and must not meet the next client."""
         return not self._dirty and not self._lost and not self._transport.is_closing() and not self._poll.poll(0)
 
+    def rested(self) -> float:
+        """For how many seconds it has been idle."""
+        return self._loop.time() - self.idle_since
+
     # --- request ----------------------------------------------------------------------------------------------------
 
     def send(self, head: bytes, method: bytes, patience: float) -> None:
@@ -161,10 +165,10 @@ class BackendConnection:
         if not self._lost and not self._transport.is_closing():
             self._outlet.write(data)
 
-    def answer_due(self, deadline: float) -> None:
-        """Until when the backend may think; no matter once it has begun to answer."""
+    def answer_due(self, seconds: float) -> None:
+        """How long the backend may think from now on; no matter once it has begun to answer."""
         if self._decoder is None and not self._dirty:
-            self.deadline = deadline
+            self.deadline = self._loop.time() + seconds
 
     def pause_writing(self) -> None:
         """See asyncio.BaseProtocol."""

@@ -1,5 +1,5 @@
 cdef class BodyFlow:
-    cdef public object _client, _connection, _copy, _loop
+    cdef public object _client, _connection, _copy
     cdef public bint _chunked, _upload_done
     cdef public double _head_timeout
     cdef public Py_ssize_t _size

@@ -25,13 +25,12 @@ class BodyFlow:
     `gathered` are octets that were taken before; the client's `body` tells whether they are all.
     """
 
-    __slots__ = ("_chunked", "_client", "_connection", "_copy", "_head_timeout", "_loop", "_size", "_upload_done")
+    __slots__ = ("_chunked", "_client", "_connection", "_copy", "_head_timeout", "_size", "_upload_done")
 
     def __init__(self, client: ClientConnection, request: Inbound, head_timeout: float, gathered: bytes = b"") -> None:
         self._client = client
         self._chunked = request.length is None
         self._head_timeout = head_timeout
-        self._loop = asyncio.get_running_loop()
         self._connection: BackendConnection | None = None
         self._copy: list[bytes] | None = [gathered] if gathered else []
         self._size = len(gathered)
@@ -96,7 +95,7 @@ class BodyFlow:
         elif not self._upload_done:
             connection.answer_due(NEVER)
             return
-        connection.answer_due(self._loop.time() + self._head_timeout)
+        connection.answer_due(self._head_timeout)
 
     def _drained(self) -> None:
         self._client.go_on()

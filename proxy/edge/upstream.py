@@ -72,7 +72,7 @@ class Upstream:
         while self._idle:
             connection = self._idle.pop()
             if connection.fit_to_carry():
-                if writes and asyncio.get_running_loop().time() - connection.idle_since > FRESH_ENOUGH_FOR_WRITES:
+                if writes and connection.rested() > FRESH_ENOUGH_FOR_WRITES:
                     self._idle.append(connection)
                     return None
                 return connection
