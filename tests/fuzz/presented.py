@@ -175,7 +175,7 @@ def reference(header: bytes) -> Told:
         assert max(len(source), len(there)) <= 39  # of the longest address that is written without IPv4 in it
         kind = {"TCP4": socket.AF_INET, "TCP6": socket.AF_INET6}[family]
         packed = [socket.inet_pton(kind, address) for address in (source, there)]
-        assert all(str(int(number)) == number and int(number) <= 65_535 for number in (port, port_there))
+        assert all(str(int(number)) == number and 0 <= int(number) <= 65_535 for number in (port, port_there))
         return Told(str(ipaddress.ip_address(packed[0])), int(port))
     signature, command, family_there, length = struct.unpack(">12sBBH", header[:16])
     rest = header[16:]
