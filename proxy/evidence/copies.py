@@ -60,7 +60,11 @@ class Copies:
         client = self._client
         if isinstance(client, RedisCluster):
             _ = await client.initialize()
-            shards = {nodes[0].name: nodes for nodes in client.nodes_manager.slots_cache.values()}
+            await client.nodes_manager.initialize()  # the client asks once; replicas come later, and move
+            shards: dict[str, list[Any]] = {}
+            for nodes in client.nodes_manager.slots_cache.values():  # a slot that was moved has its master alone
+                if len(nodes) > len(shards.get(nodes[0].name, ())):
+                    shards[nodes[0].name] = nodes
             numbers = {name: max(self._wanted, min(1, len(nodes) - 1)) for name, nodes in shards.items()}
             return [(nodes[0], numbers[name]) for name, nodes in shards.items() if numbers[name]]
         number = max(self._wanted, int(await self._sentinel_names_one()))

@@ -16,6 +16,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from proxy.evidence.connect import Client, close
 from proxy.evidence.copies import Copies, Wait
+from proxy.evidence.redirected import follow
 from proxy.evidence.scripts import BY_SHA
 
 BATCH: Final = 500
@@ -136,7 +137,12 @@ class RedisStore:
         for wait in waits:
             waiting, where = self._copies.command(wait)
             pipe.execute_command(*waiting, **where)
-        answers: list[Any] = await pipe.execute(raise_on_error=False)
+        if waits and isinstance(self._client, RedisCluster):
+            answers: list[Any] = await pipe.execute(raise_on_error=False, allow_redirections=False)
+            more, confirmed = await follow(self._client, self._copies, commands, answers)
+            waits, answers = [*waits, *more], [*answers, *confirmed]
+        else:
+            answers = await pipe.execute(raise_on_error=False)
         lost = next((answer for answer in answers if isinstance(answer, RedisCluster.ERRORS_ALLOW_RETRY)), None)
         if lost is not None:
             raise lost

@@ -13,7 +13,7 @@ from proxy.evidence import keys
 from proxy.evidence.connect import StoreOptions, connect
 from proxy.evidence.copies import Copies
 from proxy.evidence.reader import EvidenceReader
-from proxy.evidence.redis_store import RedisStore
+from proxy.evidence.redis_store import RedisStore, StoreError
 from proxy.evidence.shipper import Shipper
 from proxy.evidence.spool import Spool
 from proxy.evidence.verify import verify
@@ -183,5 +183,93 @@ async def test_a_cluster_without_replicas_waits_for_the_dead_node(spool_root):
             fleet.nodes[2].kill()
             await recording.until(lambda: recording.shipper.state.failing_since is not None)
             fleet.nodes[2].start()
+            await recording.more_are_stored()
+            await recording.all_are_stored_once()
+
+
+class Slot:
+    """The slot of a key in a Cluster with replicas, and its way from one master to another."""
+
+    def __init__(self, fleet: fleets.Cluster, key: str) -> None:
+        self._nodes = fleet.nodes
+        self._number = int(fleet.nodes[0].ask(f"CLUSTER KEYSLOT {key}").strip(":\r\n "))
+        masters = fleet.masters()
+        self.before = next(one for one in masters if "-MOVED" not in one.ask(f"GET {key}"))
+        self.after = next(one for one in masters if one is not self.before)
+        self.replica = next(one for one in fleet.nodes if f"master_port:{self.after.port}\r" in one.ask("INFO replication"))
+
+    def begin(self) -> None:
+        """From now on whoever asks for a key that is not there is sent to the other master (ASK)."""
+        assert "+OK" in self.after.ask(f"CLUSTER SETSLOT {self._number} IMPORTING {_id(self.before)}")
+        assert "+OK" in self.before.ask(f"CLUSTER SETSLOT {self._number} MIGRATING {_id(self.after)}")
+
+    def end(self) -> None:
+        """The other master serves it (MOVED)."""
+        for node in (self.after, self.before, *self._nodes):
+            _ = node.ask(f"CLUSTER SETSLOT {self._number} NODE {_id(self.after)}")
+
+
+async def all_replicas_are_known(fleet: fleets.Cluster, store: RedisStore) -> None:
+    """A Cluster names a replica once it has heard of something that was copied. From then on nobody is called dead."""
+    await store.run([("SET", f"sw:{{{n}}}:somewhere", 1) for n in range(100)])
+    fleets.until(lambda: all(6 == node.ask("CLUSTER SLOTS").count("127.0.0.1") for node in fleet.nodes))
+    for node in fleet.nodes:
+        assert "+OK" in node.ask("CONFIG SET cluster-node-timeout 60000")
+
+
+def _id(node: fleets.Node) -> str:
+    return node.ask("CLUSTER MYID").split("\r\n")[1]
+
+
+@pytest.mark.parametrize("sent_on_by", ["ASK", "MOVED"])
+async def test_what_a_node_sends_on_to_another_counts_when_the_replica_of_that_one_has_it(sent_on_by):
+    key = "sw:{ABCD}:key"
+    with fleets.cluster(replicas=1) as fleet:
+        client = connect(StoreOptions(fleet.url))
+        store = RedisStore(client)
+        await all_replicas_are_known(fleet, store)
+        slot = Slot(fleet, key)
+        await store.run([("SET", "sw:{else}:where", 1)], copied=True)
+        slot.begin()
+        if sent_on_by == "MOVED":
+            slot.end()
+        slot.replica.freeze()
+        with pytest.raises(StoreError, match="replicas"):
+            await store.run([("SET", key, 1)], copied=True)
+        assert sent_on_by in slot.before.ask(f"GET {key}")
+        slot.replica.thaw()
+        answers = await store.run([("SET", key, 2), ("SET", "sw:{else}:where", 2), ("GET", key)], copied=True)
+        assert b"2" == answers[2]
+        await store.close()
+
+
+async def test_a_replica_that_a_cluster_calls_dead_is_not_waited_for(spool_root):
+    with fleets.cluster(replicas=1) as fleet:
+        recording = Recording(fleet.url, spool_root)
+        async with recording.running():
+            await recording.more_are_stored()
+            fleets.until(lambda: all(6 == node.ask("CLUSTER SLOTS").count("127.0.0.1") for node in fleet.nodes))
+            await recording.until(lambda: len(recording.store._copies._waits) == 3)
+            next(node for node in fleet.nodes if "role:slave" in node.ask("INFO replication")).kill()
+            await recording.until(lambda: recording.shipper.state.failing_since is not None)
+            await recording.more_are_stored()
+            await recording.all_are_stored_once()
+
+
+async def test_slots_that_move_while_incidents_come(spool_root):
+    with fleets.cluster(replicas=1) as fleet:
+        recording = Recording(fleet.url, spool_root)
+        async with recording.running():
+            await recording.more_are_stored()
+            one, other, *_ = fleet.masters()
+            command = [
+                fleets.program("redis-cli"), "--cluster", "reshard", f"127.0.0.1:{one.port}", "--cluster-from", _id(one),
+                "--cluster-to", _id(other), "--cluster-slots", "6000", "--cluster-yes", "--cluster-pipeline", "100",
+            ]  # fmt: skip
+            process = await asyncio.create_subprocess_exec(
+                *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            )
+            said, _ = await process.communicate()
+            assert 0 == process.returncode, said[-2000:]
             await recording.more_are_stored()
             await recording.all_are_stored_once()
