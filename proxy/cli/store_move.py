@@ -21,7 +21,7 @@ from proxy.evidence.moving import Moved, NotMoved, move, prepare
 from proxy.evidence.redis_store import RedisStore, StoreError
 from proxy.evidence.room import is_full
 from proxy.settings import Settings
-from proxy.wire import store as stores
+from proxy.wire.lent_store import lent, open_patient
 from proxy.wire.witnessing import keep_of
 
 EMBEDDED: Final = "embedded"
@@ -92,17 +92,15 @@ def _far(step: Moved) -> tuple[int, int | None]:
 async def _opened(settings: Settings, way: Way, stack: contextlib.AsyncExitStack) -> tuple[RedisStore, RedisStore]:
     """Source and target."""
     configured = settings.store.url
-    own_url = (
-        configured.get_secret_value() if configured is not None else await stack.enter_async_context(stores.lent(settings))
-    )
-    own = stores.open_patient(settings, own_url, configured=True)
+    own_url = configured.get_secret_value() if configured is not None else await stack.enter_async_context(lent(settings))
+    own = open_patient(settings, own_url, configured=True)
     _ = stack.push_async_callback(own.close)
     if way.other == EMBEDDED:
         if configured is None:
             raise NotMoved("both are the same store")
-        other = stores.open_patient(settings, await stack.enter_async_context(stores.lent(settings)), configured=False)
+        other = open_patient(settings, await stack.enter_async_context(lent(settings)), configured=False)
     else:
-        other = stores.open_patient(settings, way.other, configured=False, password_file=way.password_file)
+        other = open_patient(settings, way.other, configured=False, password_file=way.password_file)
     _ = stack.push_async_callback(other.close)
     return (own, other) if way.into else (other, own)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +12,7 @@ from proxy.evidence import embedded
 from proxy.evidence.connect import StoreOptions, connect
 from proxy.evidence.copies import Copies
 from proxy.evidence.embedded import EmbeddedStore, EmbeddedStoreError
-from proxy.evidence.moving import Patient
-from proxy.evidence.redis_store import RedisStore, Saw, StoreError, unseen
+from proxy.evidence.redis_store import RedisStore, Saw, unseen
 from proxy.settings import Settings
 from proxy.wire.state import StartFault
 
@@ -102,43 +99,6 @@ def url_of(settings: Settings) -> str | None:
     if settings.store.url is not None:
         return settings.store.url.get_secret_value()
     return embedded.url_of(settings.state_dir.resolve())
-
-
-@contextlib.asynccontextmanager
-async def lent(settings: Settings) -> AsyncIterator[str]:
-    """The URL of the embedded store in the state directory: of the one that runs, or of one that runs as long as this. Raises
-    StoreError."""
-    directory = settings.state_dir.resolve()
-    running = embedded.url_of(directory)
-    if running is not None:
-        yield running
-        return
-    if not embedded.is_in(directory):
-        raise StoreError("unreachable", f"there is no embedded store in {directory}")
-    try:
-        own = await embedded.start(directory, settings.store.embedded_binary)
-    except EmbeddedStoreError as error:
-        raise StoreError("unreachable", str(error)) from None
-    try:
-        yield own.url
-    finally:
-        await own.stop()
-
-
-def open_patient(settings: Settings, url: str, *, configured: bool, password_file: Path | None = None) -> Patient:
-    """A client for long work on the `configured` store, or on another one, of which the URL says all but the password."""
-    if configured:
-        return Patient(connect(options(settings, url)))
-    return Patient(
-        connect(
-            StoreOptions(
-                url,
-                password=None if password_file is None else password_file.read_text().rstrip("\r\n"),
-                password_file=None if password_file is None else str(password_file),
-                timeout=settings.store.timeout,
-            )
-        )
-    )
 
 
 def open_store(settings: Settings, url: str, saw: Saw = unseen) -> RedisStore:
