@@ -53,9 +53,10 @@ def _targets() -> dict[str, Target]:
 def _fuzz(name: str, seconds: float, seed: int) -> NoReturn:
     import atheris
 
+    room = pathlib.Path(tempfile.mkdtemp(prefix="sw-fuzz-"))  # stays when libFuzzer ends it: a hang's input lies there
+    tempfile.tempdir = str(room)  # for what targets make, too: nothing cleans up behind os._exit
     with atheris.instrument_imports(include=["proxy"]):
         target = _targets()[name]
-    room = pathlib.Path(tempfile.mkdtemp(prefix="sw-fuzz-"))  # stays when libFuzzer ends it: a hang's input lies there
     corpus, words = room / "corpus", room / "words"
     corpus.mkdir()
     for number, given in enumerate(target.seeds):
