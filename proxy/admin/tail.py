@@ -36,15 +36,16 @@ class Tail:
             filters = filters_of(request.query)
         except BadQuestion as bad:
             return text(f"{bad}\n", 400)
+        # looked at before the answer begins: whoever sees it begin is told of whatever comes from then on
+        seen = {i.id for i in (await self._recent()).incidents}
         if self._listeners >= LISTENERS:
             return text("too many pages follow\n", 503, headers={"Retry-After": "60"})
-        return Stream(self._follow(filters), "text/event-stream")
+        return Stream(self._follow(filters, seen), "text/event-stream")
 
-    async def _follow(self, filters: Filters) -> AsyncGenerator[bytes, None]:
+    async def _follow(self, filters: Filters, seen: set[str]) -> AsyncGenerator[bytes, None]:
         """A comment at every look keeps the connection, and shows when it is gone."""
         self._listeners += 1
         try:
-            seen = {i.id for i in (await self._recent()).incidents}
             yield b": following\n\n"
             while True:
                 await asyncio.sleep(LOOK_EVERY)
