@@ -7,6 +7,7 @@ writes a beat only after this), so nothing is claimed for it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import time
@@ -17,7 +18,7 @@ import msgspec
 
 from proxy.core.absence import LastRequest, Traffic
 from proxy.core.exchange import GRANTED, AnsweredBy, Exchange
-from proxy.evidence import keys, queries, writes
+from proxy.evidence import keys, queries, records, writes
 from proxy.evidence.client import family_of
 from proxy.evidence.redis_store import Command, RedisStore
 
@@ -214,7 +215,10 @@ async def read_minutes(store: RedisStore, tenant: str, start: float, end: float)
 async def read_last(store: RedisStore, tenant: str) -> LastRequest | None:
     """The last request of a tenant that any instance saw."""
     (answer,) = await store.run([("HGETALL", keys.last_request(tenant))])
-    found = [_decode(value) for value in queries.as_map(answer).values()]
+    found = []
+    for value in queries.as_map(answer).values():
+        with contextlib.suppress(*records.UNREADABLE):  # another instance's may still be read
+            found.append(_decode(value))
     return max(found, key=lambda last: last.at, default=None)
 
 

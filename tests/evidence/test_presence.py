@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from proxy.core.absence import Traffic
 from proxy.core.exchange import AnsweredBy
 from proxy.evidence import activity as activity_module
+from proxy.evidence import keys
 from proxy.evidence.activity import EVERYONE, Activity, pack, unpack
 from proxy.evidence.heartbeat import Heartbeat
 from proxy.evidence.history import History
@@ -45,6 +46,19 @@ async def test_minutes_are_absolute_and_processes_add_up(store):
     last = await reader.last_request("acme")
     assert last is not None
     assert (last.at, last.status, last.reason) == (MINUTE + 4, 401, "revoked")
+
+
+@pytest.mark.parametrize("damaged", ["{", '{"at": "never"}', b"\xff"])
+async def test_a_damaged_last_request_leaves_those_of_other_instances(store, damaged):
+    one = Activity(store, "one.1", "one", clock=Clock(MINUTE))
+    one.saw(served())
+    await one.flush()
+    await store.run([("HSET", keys.last_request("acme"), "two", damaged)])
+    last = await EvidenceReader(store, None).last_request("acme")
+    assert last is not None
+    assert MINUTE == last.at
+    await store.run([("HDEL", keys.last_request("acme"), "one")])
+    assert await EvidenceReader(store, None).last_request("acme") is None
 
 
 @given(st.dictionaries(st.integers(0, 59), st.tuples(*[st.integers(0, 10**9)] * 3)))
