@@ -18,7 +18,7 @@ from tests.end_to_end.running import Proxy, get, until
 from tests.servers.process import free_port
 from tests.servers.valkey import StoreServer, engine
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.heavy]
 
 
 @pytest.fixture
@@ -53,7 +53,6 @@ def point(proxy: Proxy, url: str) -> None:
     proxy.config.write_text(f'{text}\n[store]\nurl = "{url}"\n')
 
 
-@pytest.mark.heavy
 @pytest.mark.timeout(180)
 async def test_the_embedded_store_moves_out_under_traffic(deploy, backend, other):
     proxy: Proxy = deploy(backend, more="[evidence]\nreread_after = [0.1]")
@@ -100,7 +99,6 @@ async def test_the_embedded_store_moves_out_under_traffic(deploy, backend, other
     assert (0, 0, 0) == (status, found["incidents"], found["keys"])
 
 
-@pytest.mark.heavy
 @pytest.mark.timeout(180)
 async def test_a_successor_takes_the_new_store_without_a_lost_connection(deploy, backend, other):
     proxy: Proxy = deploy(backend)
