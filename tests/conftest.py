@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.scenarios.table import pytest_terminal_summary
@@ -29,6 +30,13 @@ assert "proxy" not in sys.modules, "imported before this line, it may have taken
 settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+
+
+@pytest.fixture(autouse=True)
+def _log_of_its_own() -> Iterator[None]:
+    """structlog's settings belong to the process: a program of one test must not decide what the next one's log shows."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
-from proxy.admin import desk
 from proxy.admin.health import Health, Part, State, Ticker
 from proxy.settings import load
 from proxy.wire import ops_listener as wired
@@ -41,13 +39,6 @@ def server(authority: Authority):
 @pytest.fixture
 def stranger(tmp_path: Path) -> Authority:
     return Authority(tmp_path, "stranger")
-
-
-@pytest.fixture(autouse=True)
-def unbound_logs(monkeypatch):
-    """A logger keeps the sink of its first use; here it must not be that of a program which another test ran."""
-    for module in (desk, wired):
-        monkeypatch.setattr(module, "_log", structlog.get_logger("ops"))
 
 
 def settings(server, ca: Path, **more: str):

@@ -10,7 +10,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from proxy.admin import desk
@@ -194,11 +193,6 @@ class TestGuarded:
 
 
 class TestAudit:
-    @pytest.fixture(autouse=True)
-    def unbound_log(self, monkeypatch):
-        """A logger keeps the sink of its first use; here it must not be that of a program which another test ran."""
-        monkeypatch.setattr(desk, "_log", structlog.get_logger("ops"))
-
     async def test_one_line_per_access_without_the_token(self):
         with capture_logs() as lines:
             async with listening(token=TOKEN, host="0.0.0.0") as (client, _, _):

@@ -69,7 +69,6 @@ def events(sink):
     yield sink
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def test_line_of_an_exchange(sink):
