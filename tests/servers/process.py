@@ -162,8 +162,11 @@ class ServerProcess:
 
     def freeze(self) -> None:
         """SIGSTOP: connections stay open and nothing answers. New ones are taken by the kernel alone."""
-        for process in self._tree():
+        everyone = self._tree()
+        for process in everyone:
             process.suspend()
+        while not all(_stands_still(process.pid) for process in everyone):  # a thread on another core goes on for a moment
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         for process in reversed(self._tree()):
@@ -176,6 +179,18 @@ class ServerProcess:
             return [top, *top.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
+
+
+def _stands_still(pid: int) -> bool:
+    """Every thread of the process is stopped, or it is gone."""
+    try:
+        return all(_state(task) in "TtZX" for task in pathlib.Path(f"/proc/{pid}/task").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return not pathlib.Path(f"/proc/{pid}").exists()
+
+
+def _state(task: pathlib.Path) -> str:
+    return (task / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
 
 
 def accepts(family: socket.AddressFamily, address: str | tuple[str, int]) -> bool:

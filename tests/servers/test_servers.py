@@ -112,12 +112,14 @@ async def test_mariadb_keeps_its_data_through_kill_and_freeze(own_mariadb: Maria
     own_mariadb.kill()
     own_mariadb.start()
     connection = await own_mariadb.connect("mysql")
-    async with connection.cursor() as cursor:
-        own_mariadb.freeze()
-        asked = asyncio.create_task(cursor.execute("SELECT n FROM kept"))
-        done, _ = await asyncio.wait([asked], timeout=0.2)
-        assert not done
-        own_mariadb.thaw()
-        await asked
-        assert await cursor.fetchall() == ((7,),)
-    connection.close()
+    try:
+        async with connection.cursor() as cursor:
+            own_mariadb.freeze()
+            asked = asyncio.create_task(cursor.execute("SELECT n FROM kept"))
+            done, _ = await asyncio.wait([asked], timeout=0.2)
+            assert not done
+            own_mariadb.thaw()
+            await asked
+            assert await cursor.fetchall() == ((7,),)
+    finally:
+        connection.close()

@@ -69,6 +69,26 @@ async def test_a_frozen_server_is_unavailable_within_the_deadline_and_comes_back
     assert await until_known(source, "t") == row
 
 
+async def closes_what_comes_late(source, monkeypatch, module, name) -> None:
+    """`module.name` opens a connection, and the source is closed before it gets it."""
+    made, late, go, connect = [], asyncio.Event(), asyncio.Event(), getattr(module, name)
+
+    async def slowly(*args, **kwargs):
+        made.append(await connect(*args, **kwargs))
+        late.set()
+        await go.wait()
+        return made[-1]
+
+    monkeypatch.setattr(module, name, slowly)
+    reading = asyncio.create_task(source.read(secret("t")))
+    await late.wait()
+    await source.close()
+    go.set()
+    assert isinstance((await reading).state, Unavailable)
+    closed = getattr(made[0], "is_closed", None)
+    assert closed() if closed else made[0].closed
+
+
 async def test_a_restart_costs_no_request_that_comes_after_it(own_postgres, opened):
     await a_token(own_postgres)
     source = opened(own_postgres.dsn())
@@ -76,6 +96,11 @@ async def test_a_restart_costs_no_request_that_comes_after_it(own_postgres, open
     own_postgres.restart()
     assert (await source.read(secret("t"))).state == row
     assert (await source.reread([row]))[row.row].state == row
+
+
+async def test_a_connection_that_is_made_while_the_source_closes_is_not_left_open(own_postgres, opened, monkeypatch):
+    await a_token(own_postgres)
+    await closes_what_comes_late(opened(own_postgres.dsn()), monkeypatch, asyncpg, "connect")
 
 
 async def test_no_server_at_start_is_unavailable_and_then_it_works(own_postgres, opened):

@@ -120,7 +120,7 @@ class Mysql:
     async def close(self) -> None:
         """See Database."""
         for lane in (*self._lookups, self._refresh, self._around):
-            lane.drop()
+            lane.close()
 
     async def _ask_forms(self, lane: int, forms: Sequence[str]) -> Answer:
         statements = await self._known_statements(self._lookups[lane])

@@ -97,6 +97,7 @@ class Lane:
         self._connection: Any = None
         self._connecting: asyncio.Task[Any] | None = None
         self._failed: tuple[float, Trouble] | None = None
+        self._closed = False
 
     async def fetch(self, sql: str) -> list[Any]:
         """Run a query. A connection that broke while it lay idle is replaced once. Trouble, or SchemaChanged."""
@@ -142,6 +143,8 @@ class Lane:
             self._failed = (time.monotonic(), connect_trouble(error))
         else:
             self._failed = None
+            if self._closed:
+                self.drop()  # it was on its way when nobody wanted it any more
 
     def drop(self) -> None:
         """Close the connection at once, whatever it is doing."""
@@ -149,6 +152,11 @@ class Lane:
         if connection is not None:
             with contextlib.suppress(Exception):
                 connection.close()
+
+    def close(self) -> None:
+        """Let go of the connection for good; one that is still being made is let go of as soon as it is there."""
+        self._closed = True
+        self.drop()
 
     @property
     def trying(self) -> bool:

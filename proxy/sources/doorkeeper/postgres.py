@@ -115,7 +115,7 @@ class Postgres:
     async def close(self) -> None:
         """See Database."""
         for lane in (*self._lookups, self._refresh, self._around):
-            lane.drop()
+            lane.close()
 
     async def _ask_forms(self, lane: int, forms: Sequence[str]) -> Answer:
         await self._known_statements(self._lookups[lane])

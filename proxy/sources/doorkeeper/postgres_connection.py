@@ -58,6 +58,7 @@ class Lane:
         self._connection: asyncpg.Connection[Any] | None = None
         self._connecting: asyncio.Task[Any] | None = None
         self._failed: tuple[float, Trouble] | None = None
+        self._closed = False
 
     async def fetch(self, sql: str, *args: object) -> list[Any]:
         """Run a query. A connection that broke while it lay idle is replaced once. Trouble, or SchemaChanged."""
@@ -114,6 +115,8 @@ class Lane:
             self._failed = (time.monotonic(), connect_trouble(error))
         else:
             self._failed = None
+            if self._closed:
+                self.drop()  # it was on its way when nobody wanted it any more
 
     async def _open(self, settings: dict[str, str]) -> asyncpg.Connection[Any]:
         connection = await asyncpg.connect(
@@ -138,6 +141,11 @@ class Lane:
         if connection is not None:
             with contextlib.suppress(Exception):
                 connection.terminate()
+
+    def close(self) -> None:
+        """Let go of the connection for good; one that is still being made is let go of as soon as it is there."""
+        self._closed = True
+        self.drop()
 
     @property
     def trying(self) -> bool:
