@@ -10,7 +10,7 @@ import ssl
 import stat
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 from urllib.parse import urlsplit
@@ -19,13 +19,18 @@ import aiohttp
 import msgspec
 
 from proxy.cli.store_findings import store_findings
-from proxy.core.credential import Fingerprinter
+from proxy.core.credential import Fingerprinter, Secret
 from proxy.core.finding import Finding, Level
+from proxy.core.token import Reading, Unavailable
 from proxy.evidence import embedded, layout
 from proxy.evidence.redis_store import RedisStore, StoreError
 from proxy.settings import Settings
 from proxy.tasks import Tasks
 from proxy.wire import store as stores
+from proxy.wire.certificates import load_pair, trusting
+from proxy.wire.data_plane import listener_tls
+from proxy.wire.ops_tls import ops_tls
+from proxy.wire.state import StartFault
 from proxy.wire.token_sources import sources_of
 
 PROBE_TIMEOUT: Final = 10.0
@@ -43,6 +48,9 @@ class Checked(Protocol):
     async def check(self) -> Sequence[Finding]:
         """Return what is the case with it."""
 
+    async def second_look(self, secret: Secret) -> Reading:
+        """See TokenSource."""
+
 
 class Group(msgspec.Struct, frozen=True):
     """One part and what was found."""
@@ -57,7 +65,7 @@ async def examine(settings: Settings) -> list[Group]:
     groups = [
         Group("Configuration", _configuration(settings)),
         Group("State directory", _state_dir(settings)),
-        Group("Listeners", (*_port("listen", settings, running=running), *_port("ops", settings, running=running))),
+        Group("Listeners", tuple(_listeners(settings, running=running))),
         Group("Backend", await _backend(settings)),
     ]
     groups += [Group(f"Source {name}", findings) for name, findings in await _sources(settings)]
@@ -98,6 +106,17 @@ def _room(folder: Path) -> list[Finding]:
     return [_ok(text) if free >= FREE_BYTES else _warning(text, "make room: without it refusals become 503")]
 
 
+def _listeners(settings: Settings, *, running: bool) -> Iterator[Finding]:
+    yield from _port("listen", settings, running=running)
+    yield from _port("ops", settings, running=running)
+    for section, load in (("listen", listener_tls), ("ops", ops_tls)):
+        try:
+            if load(settings) is not None:
+                yield _ok(f"{section}.tls: the certificate and its key can be used")
+        except StartFault as fault:
+            yield _start_fault(fault)
+
+
 def _port(section: str, settings: Settings, *, running: bool) -> tuple[Finding, ...]:
     host, port = (settings.listen.host, settings.listen.port) if section == "listen" else (settings.ops.host, settings.ops.port)
     place = f"{section}: {host}:{port}"
@@ -122,12 +141,16 @@ def _bind(host: str, port: int) -> None:
 async def _backend(settings: Settings) -> tuple[Finding, ...]:
     """Ask for the one resource that needs no credential (RFC 7644 section 4). Any HTTP answer proves that it is there."""
     url = f"{settings.upstream.url}{settings.base_path}/ServiceProviderConfig"
+    try:
+        trust = _trust(settings)
+    except StartFault as fault:
+        return (_start_fault(fault),)
     limit = aiohttp.ClientTimeout(PROBE_TIMEOUT, sock_connect=settings.upstream.connect_timeout)
     start = time.monotonic()
     try:
         async with (
             aiohttp.ClientSession(timeout=limit) as session,
-            session.get(url, ssl=_trust(settings), allow_redirects=False) as response,
+            session.get(url, ssl=trust, allow_redirects=False) as response,
         ):
             took = (time.monotonic() - start) * 1000
     except TimeoutError:
@@ -148,9 +171,9 @@ def _trust(settings: Settings) -> ssl.SSLContext | bool:
     tls = settings.upstream.tls
     if not tls.verify:
         return False
-    context = ssl.create_default_context(cafile=tls.ca_file)
+    context = trusting("upstream.tls", tls.ca_file)
     if tls.cert_file is not None:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
+        load_pair(context, "upstream.tls", tls.cert_file, tls.key_file)
     return context
 
 
@@ -159,14 +182,33 @@ async def _sources(settings: Settings) -> Sequence[tuple[str, tuple[Finding, ...
     tasks = Tasks(lambda _name, _error: None)
     try:
         sources = sources_of(settings, Fingerprinter(secrets.token_bytes(32)), tasks, lambda _text: None)
-        return [(source.name, tuple(await source.check())) for source in sources if isinstance(source, Checked)]
+        return [(source.name, await _source(source)) for source in sources if isinstance(source, Checked)]
     finally:
         await tasks.close()
+
+
+async def _source(source: Checked) -> tuple[Finding, ...]:
+    """What it says of itself; and where that is no fault, whether it answers for a token that nobody has: only then the
+    vendor's own SQL is known to fit the tables."""
+    found = tuple(await source.check())
+    if Level.FAULT in [finding.level for finding in found]:
+        return found
+    raw = secrets.token_hex(24).encode()
+    reading = await source.second_look(Secret(raw, ""))
+    if not isinstance(reading.state, Unavailable):
+        return found
+    what = f"{reading.via}: a look-up fails: {reading.state.why}: {' '.join(reading.state.detail.split())}"
+    fix = "your own SQL (source.owner, source.tenant_query) must fit the tables; else the server's log says more"
+    return (*found, _fault(what, fix))
 
 
 async def _store(settings: Settings) -> tuple[Finding, ...]:
     if settings.store.url is None and embedded.url_of(settings.state_dir) is None:
         return _embedded_at_rest(settings)
+    try:
+        _ = trusting("store", settings.store.ca_file if settings.store.url is not None else None)
+    except StartFault as fault:
+        return (_start_fault(fault),)
     store = stores.open_store(settings, stores.url_of(settings) or "")
     try:
         return await _look_at(store)
@@ -199,6 +241,11 @@ async def _look_at(store: RedisStore) -> tuple[Finding, ...]:
 def _reason(error: Exception) -> str:
     inner = getattr(error, "os_error", None) or error
     return str(getattr(inner, "strerror", None) or inner or type(error).__name__)
+
+
+def _start_fault(fault: StartFault) -> Finding:
+    what, _, fix = str(fault).rpartition(". ")
+    return _fault(what, fix[:1].lower() + fix[1:].rstrip("."))
 
 
 def _ok(what: str) -> Finding:

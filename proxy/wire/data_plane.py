@@ -28,7 +28,7 @@ from proxy.edge.oauth import Ledger, OauthFront
 from proxy.edge.passage import Witness
 from proxy.edge.upstream import Upstream, UpstreamOptions
 from proxy.settings import Settings
-from proxy.wire.state import StartFault
+from proxy.wire.certificates import load_pair, trusting
 
 
 class DataPlane:
@@ -79,21 +79,17 @@ def listener_options(settings: Settings) -> ListenerOptions:
     listen = settings.listen
     limits = Limits(listen.head_limit, listen.target_limit, listen.header_count, frozenset(m.encode() for m in listen.methods))
     times = Times(listen.head_timeout, listen.idle_timeout, listen.body_read_timeout, listen.write_timeout)
-    return ListenerOptions(
-        limits, times, listen.max_connections, listen.backlog, _listener_tls(settings), listen.proxy_protocol
-    )
+    return ListenerOptions(limits, times, listen.max_connections, listen.backlog, listener_tls(settings), listen.proxy_protocol)
 
 
-def _listener_tls(settings: Settings) -> ssl.SSLContext | None:
+def listener_tls(settings: Settings) -> ssl.SSLContext | None:
+    """The certificate that clients are shown; None where they speak plain HTTP. Raises StartFault."""
     files = settings.listen.tls
     if files.cert_file is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(files.cert_file, files.key_file)
-    except OSError as error:
-        raise StartFault(f"listen.tls.cert_file {files.cert_file}: {error}") from None
+    load_pair(context, "listen.tls", files.cert_file, files.key_file)
     return context
 
 
@@ -119,18 +115,12 @@ def upstream_options(settings: Settings) -> UpstreamOptions:
 
 def _tls(settings: Settings) -> ssl.SSLContext:
     t = settings.upstream.tls
-    try:
-        context = ssl.create_default_context(cafile=str(t.ca_file) if t.ca_file else None)
-    except OSError as error:
-        raise StartFault(f"upstream.tls.ca_file {t.ca_file}: {error}") from None
+    context = trusting("upstream.tls", t.ca_file)
     if not t.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if t.cert_file is not None:
-        try:
-            context.load_cert_chain(t.cert_file, t.key_file)
-        except OSError as error:
-            raise StartFault(f"upstream.tls.cert_file {t.cert_file}: {error}") from None
+        load_pair(context, "upstream.tls", t.cert_file, t.key_file)
     return context
 
 

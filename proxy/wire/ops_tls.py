@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proxy.settings import Settings
+from proxy.wire.certificates import load_pair
 from proxy.wire.state import StartFault
 
 
@@ -27,10 +28,7 @@ def ops_tls(settings: Settings) -> OpsTls | None:
     if o.cert_file is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(o.cert_file, o.key_file)
-    except OSError as error:
-        raise StartFault(f"ops.tls.cert_file {o.cert_file}: {error}") from None
+    load_pair(context, "ops.tls", o.cert_file, o.key_file)
     if o.client_ca_file is None:
         return OpsTls(context)
     authority = _authority(context, o.client_ca_file)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, Protocol, runtime_checkable
 
 import structlog
@@ -21,6 +22,7 @@ from proxy.settings import Settings
 from proxy.sources.breaker import Breaker
 from proxy.tasks import Report, Tasks
 from proxy.wire.data_plane import DataPlane
+from proxy.wire.outages import Outages
 from proxy.wire.state import StartFault
 from proxy.wire.token_sources import fresh_of, in_place, one_of, sources_of
 from proxy.wire.witnessing import RememberedTokens
@@ -83,15 +85,21 @@ class Sources:
 
     async def check(self) -> None:
         """Ask each for a token that nobody has. StartFault when one does not answer."""
+        async for reading in self.ask():
+            if isinstance(reading.state, Unavailable):
+                raise StartFault(f"source {reading.source}: {reading.state.why}. {reading.state.detail}".strip())
+
+    async def ask(self) -> AsyncIterator[Reading]:
+        """What each says of a token that nobody has."""
         raw = os.urandom(24).hex().encode()
         for source in self._all:
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
                     reading = await source.second_look(Secret(raw, self.fingerprinter.of(raw)))
             except TimeoutError:
-                raise StartFault(f"source {source.name}: does not answer within {CHECK_SECONDS:g} s") from None
-            if isinstance(reading.state, Unavailable):
-                raise StartFault(f"source {source.name}: {reading.state.why}. {reading.state.detail}".strip())
+                late = Unavailable("timeout", f"it does not answer within {CHECK_SECONDS:g} s")
+                reading = Reading(late, source.name, "", time.time())
+            yield reading
 
     async def close(self) -> None:
         """End every task and connection of theirs."""
@@ -110,12 +118,21 @@ class TokenSide:
         self.fingerprinter = fingerprinter
         self.sources = Sources(settings, fingerprinter, report)
         self.fresh = fresh_of(settings, self.sources.whole, self.sources.tasks, clerk.changed)
-        self.tokens = RememberedTokens(self.fresh, clerk, metrics.saw_lookup)
+        self.outages = Outages()
+        self.tokens = RememberedTokens(self.fresh, clerk, metrics.saw_lookup, self.outages.saw)
 
     def start(self) -> None:
         """Keep the tokens in use fresh."""
         self.sources.start()
         _ = self.sources.tasks.keep(self.fresh.run, type(self.fresh).__name__)
+
+    def ask_once(self) -> None:
+        """Ask each source a question beside everything else, so that a wrong address is in the log before a client comes."""
+        _ = self.sources.tasks.start(self._ask(), "first question")
+
+    async def _ask(self) -> None:
+        async for reading in self.sources.ask():
+            self.outages.saw(reading)
 
 
 class Present:

@@ -140,6 +140,7 @@ class Program:
         ops.watch(self.metrics, self.present, evidence, self.ticker, sink)
         self.metrics.watch("config_reload_timestamp_seconds", lambda: self.reloads.applied_at)
         side.start()
+        side.ask_once()
         for name, run in (
             ("ticker", self.ticker.run),
             ("log", exchange_log.run),

@@ -194,16 +194,19 @@ def _look(source: TokenSource) -> Callable[[Secret], Awaitable[Reading]]:
 
 class RememberedTokens:
     """The tokens that the road asks for; every row that is read is remembered, for the source may delete it. `saw` gets
-    source, result (known, unknown, unavailable) and seconds of every look; `offsets` how far each source's clock is ahead,
-    `trouble` why each did not answer last (empty: it did)."""
+    source, result (known, unknown, unavailable) and seconds of every look, `said` each reading; `offsets` how far each
+    source's clock is ahead, `trouble` why each did not answer last (empty: it did)."""
 
-    def __init__(self, fresh: Fresh, clerk: Clerk, saw: Callable[[str, str, float], None]) -> None:
+    def __init__(
+        self, fresh: Fresh, clerk: Clerk, saw: Callable[[str, str, float], None], said: Callable[[Reading], None]
+    ) -> None:
         self.held = fresh.held
         self.offsets: dict[str, float] = {}
         self.trouble: dict[str, str] = {}
         self._fresh = fresh
         self._clerk = clerk
         self._saw = saw
+        self._said = said
 
     async def read(self, secret: Secret) -> Held:
         """See edge.judge.Tokens."""
@@ -225,5 +228,6 @@ class RememberedTokens:
     def _note(self, reading: Reading, started: float) -> None:
         self.trouble[reading.source] = reading.state.why if isinstance(reading.state, Unavailable) else ""
         self._saw(reading.source, str(reading.state.__struct_config__.tag), time.monotonic() - started)
+        self._said(reading)
         if (offset := reading.clock_offset) is not None:
             self.offsets[reading.source] = offset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+import asyncpg
 import pytest
 from aiohttp import web
 
@@ -11,7 +12,10 @@ from proxy.cli import doctor_checks
 from proxy.cli.doctor_checks import examine
 from proxy.cli.store_findings import store_findings
 from proxy.core.finding import Level
+from proxy.demo.vendor import SCHEMA
 from proxy.settings import load
+
+TOKEN_FILE = '[source]\nkind = "token_file"\npath = "tokens.toml"'
 
 
 @pytest.fixture
@@ -23,7 +27,7 @@ def settings(tmp_path):
         store = f'[store]\nurl = "{changes["store"]}"\n' if "store" in changes else ""
         file.write_text(
             f'state_dir = "{changes.get("state", tmp_path / "state")}"\n[listen]\nport = {listen}\n[ops]\nport = 0\n'
-            f'[upstream]\nurl = "{url}"\n[source]\nkind = "token_file"\npath = "tokens.toml"\n{store}'
+            f'[upstream]\nurl = "{url}"\n{changes.get("source", TOKEN_FILE)}\n{store}{changes.get("more", "")}\n'
         )
         return load(file, {})
 
@@ -70,6 +74,36 @@ async def test_nothing_is_well_and_each_part_says_so(settings, unused_tcp_port, 
         assert len(faults) == 1, part
         assert words in faults[0].what
         assert faults[0].fix
+
+
+@pytest.mark.parametrize(
+    "part, key, changes",
+    [
+        ("Listeners", "listen.tls.cert_file", {"more": '[listen.tls]\ncert_file = "none.pem"\nkey_file = "none.key"'}),
+        ("Listeners", "ops.tls.cert_file", {"more": '[ops.tls]\ncert_file = "none.pem"\nkey_file = "none.key"'}),
+        ("Backend", "upstream.tls.ca_file", {"url": "https://127.0.0.1:1", "more": '[upstream.tls]\nca_file = "none.pem"'}),
+        ("Store", "store.ca_file", {"store": "rediss://127.0.0.1:1", "more": 'ca_file = "none.pem"'}),
+    ],
+)
+async def test_a_certificate_file_that_is_missing_is_named_by_its_setting(settings, tmp_path, part, key, changes):
+    found = await findings(settings(**changes))
+    (fault,) = [finding for finding in found[part] if finding.level is Level.FAULT]
+    assert f"{key} {tmp_path}/none.pem: No such file or directory" == fault.what
+    assert fault.fix == "check the path and its permissions"
+
+
+@pytest.mark.parametrize("expression, levels", [("active", []), ("no_such_column IS NULL", [Level.FAULT])])
+async def test_sql_of_the_vendor_that_does_not_fit_is_found_by_asking(settings, database, expression, levels):
+    connection = await asyncpg.connect(database)
+    try:
+        await connection.execute(SCHEMA)
+    finally:
+        await connection.close()
+    owner = f'[source.owner]\ntable = "service_accounts"\nactive_expression = "{expression}"'
+    found = await findings(settings(source=f'[source]\nkind = "doorkeeper_postgres"\ndsn = "{database}"\n{owner}'))
+    faults = [finding for finding in found["Source doorkeeper"] if finding.level is Level.FAULT]
+    assert levels == [fault.level for fault in faults]
+    assert all("no_such_column" in fault.what and "source.owner" in fault.fix for fault in faults)
 
 
 async def test_a_folder_open_to_others_is_warned_of(settings, tmp_path):

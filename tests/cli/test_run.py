@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -10,7 +11,10 @@ import socket
 import subprocess
 import sys
 
+import asyncpg
 import pytest
+
+from proxy.demo.vendor import SCHEMA
 
 ENVIRON = {
     name: value for name, value in os.environ.items() if name == "SCIM_WITNESS_PURE" or not name.startswith("SCIM_WITNESS_")
@@ -78,6 +82,24 @@ def test_state_directory_that_cannot_be_made(tmp_path):
     assert line.startswith(f"scim-witness: state_dir {tmp_path}/file/state: ")
 
 
+@pytest.mark.parametrize("section", ["listen.tls", "ops.tls", "upstream.tls"])
+@pytest.mark.parametrize(
+    "missing, words",
+    [
+        (("cert_file", "key_file"), "cert_file {folder}/cert_file: No such file or directory. Check the path"),
+        (("key_file",), "key_file {folder}/key_file: No such file or directory. Check the path"),
+        ((), "cert_file {folder}/cert_file: it and key_file are no certificate and its key. Write both in PEM"),
+    ],
+)
+def test_certificate_files_that_are_no_use(tmp_path, section, missing, words):
+    for name in {"cert_file", "key_file"} - set(missing):
+        (tmp_path / name).write_text("no PEM\n")
+    files = {f"{section.replace('.', '__')}__{name}": tmp_path / name for name in ("cert_file", "key_file")}
+    status, line = refused(start(tmp_path, **files, upstream__url="https://127.0.0.1:1"))
+    assert status == 1
+    assert line.startswith(f"scim-witness: {section}.{words.format(folder=tmp_path)}")
+
+
 def test_a_database_that_is_down_at_the_start_is_503_and_no_end(tmp_path):
     with start(tmp_path) as process:
         assert process.stderr is not None
@@ -93,4 +115,33 @@ def test_a_database_that_is_down_at_the_start_is_503_and_no_end(tmp_path):
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "")
     assert PLANTED.encode() not in body
-    assert PLANTED not in err + (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text()
+    assert PLANTED not in err + log
+    (told,) = [event for event in map(json.loads, log.splitlines()) if event["event"] == "source_unavailable"]
+    assert (told["source"], told["why"], told["level"]) == ("doorkeeper", "refused", "warning")
+    assert told["detail"]
+
+
+def event_named(process, name):
+    """Read the log, which is stderr here, up to this event."""
+    for line in process.stderr:
+        if line.startswith("{") and (event := json.loads(line))["event"] == name:
+            return event
+    raise AssertionError(f"it ended without {name}")
+
+
+async def test_what_is_wrong_with_a_source_is_in_the_log_before_a_client_comes_and_so_is_its_end(tmp_path, database):
+    with start(tmp_path, source__dsn=database, log__destination="stderr") as process:
+        client = http.client.HTTPConnection(event_named(process, "started")["listen"], timeout=30)
+        told = event_named(process, "source_unavailable")
+        assert ("doorkeeper", "error") == (told["source"], told["why"])
+        assert 'no table "oauth_access_tokens"' in told["detail"]
+        connection = await asyncpg.connect(database)
+        await connection.execute(SCHEMA)
+        await connection.close()
+        client.request("GET", "/Users", headers={"Authorization": f"Bearer {PLANTED}"})
+        assert client.getresponse().status == 401
+        client.close()
+        assert event_named(process, "source_answers")["source"] == "doorkeeper"
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
