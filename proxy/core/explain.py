@@ -18,6 +18,7 @@ from proxy.core.diagnosis.evidence import Evidence
 from proxy.core.diagnosis.oauth import exchange_lines, is_oauth, refused_call
 from proxy.core.diagnosis.scene import Scene, ended, set_scene
 from proxy.core.diagnosis.superseded import replacements
+from proxy.core.diagnosis.told import INTROSPECTION, WHY, without_rows
 from proxy.core.diagnosis.words import ago, listed, span, utc
 from proxy.core.exchange import AnsweredBy
 from proxy.core.incident import BackendAnswer, Incident, Kind
@@ -193,8 +194,10 @@ def _short(state: TokenState, look: Reading) -> str:
             return {"revoked": f"revoked at {utc(state.revoked_at)}.", "expired": f"expired at {utc(state.expires_at)}."}.get(
                 ended(state, now) or "", "alive."
             )
-        case Unknown():
-            return "no such token."
+        case Unknown(why=why):
+            if why in WHY:
+                return f"not taken: {WHY[why]}."
+            return "inactive; no reason is given." if look.via == INTROSPECTION else "no such token."
         case Unavailable(why=why):
             return f"no answer ({why})."
 
@@ -203,7 +206,7 @@ def _state(scene: Scene, now: float) -> Iterable[str]:
     if scene.row is not None:
         yield from _row(scene.row, now)
     elif scene.gone:
-        yield "The source had no such token."
+        yield "The source did not take it; it keeps no rows." if without_rows(scene) else "The source had no such token."
         if scene.before is not None:
             yield "Its row as last seen before that:"
             yield from _row(scene.before, now)

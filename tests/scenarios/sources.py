@@ -132,6 +132,26 @@ async def inserted_by_hand_as_the_repair(w: World) -> str:
     return await named(w, incident)
 
 
+@nearly("replica_lag")
+async def deleted_and_put_back_within_a_second(w: World) -> str:
+    await w.build()
+    token = await w.customer()
+    await w.works(token, 2)
+    await w.delete(token)
+    incident = await w.until_failing(token)
+    await w.issue(*w.party(token), token=token)
+    return await named(w, incident)
+
+
+@nearly("replica_lag")
+async def an_old_row_copied_in_after_the_refusal(w: World) -> str:
+    await w.build()
+    token = secrets.token_urlsafe(32)
+    incident = await w.fails(token)
+    await w.issue(await w.db.application(), await w.db.owner(), token=token)
+    return await named(w, incident)
+
+
 @nearly("replica_lag", really="token_deleted")
 async def deleted_on_both(w: World) -> str:
     replica = await _with_replica(w)

@@ -12,7 +12,8 @@ from proxy.core.diagnosis import Code
 from tests.scenarios.plays import SCENARIOS, Scenario
 from tests.scenarios.world import World
 
-for _module in ("ends", "refreshes", "strangers", "presents", "damage", "rights", "answers", "sources", "blind", "silences"):
+MODULES = "ends refreshes strangers presents damage rights answers sources blind issuers silences"
+for _module in MODULES.split():
     importlib.import_module(f"tests.scenarios.{_module}")
 
 

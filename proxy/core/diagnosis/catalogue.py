@@ -22,6 +22,7 @@ from proxy.core.diagnosis.scene import Scene, set_scene
 from proxy.core.diagnosis.silence import NEVER_ARRIVED, SILENT
 from proxy.core.diagnosis.sources import ENVIRONMENT, HASHING, INTROSPECTION, LAG, UNAVAILABLE
 from proxy.core.diagnosis.superseded import SHARED, SUPERSEDED
+from proxy.core.diagnosis.told import NO_REASON, said_of_it, without_rows
 from proxy.core.diagnosis.words import utc
 
 
@@ -133,7 +134,7 @@ def _undetermined(scene: Scene, candidates: tuple[Cause, ...]) -> Cause:
             f"The evidence does not decide; best candidates: {' and '.join(c.code for c in best)}."
             if best
             else "The evidence does not decide, and no cause of the catalogue fits.",
-            evidence_for=tuple(f"{c.code}: {line}" for c in best for line in c.evidence_for),
+            evidence_for=tuple(f"{c.code}: {line}" for c in best for line in c.evidence_for) or said_of_it(scene),
             evidence_against=tuple(f"{c.code}: {line}" for c in best for line in c.evidence_against),
             missing=missing,
             words={
@@ -150,6 +151,7 @@ def _gaps(scene: Scene) -> tuple[str, ...]:
     gaps = {
         "the incident": scene.incident is None,
         "the token's state at that moment": scene.incident is not None and scene.then is None and scene.presented,
+        NO_REASON: scene.gone and scene.presented and without_rows(scene),
         "what the source knows around the token": scene.presented and not scene.searched,
         "the token's history": scene.presented and scene.evidence.history is None and scene.last_good is None,
     }

@@ -7,6 +7,7 @@ from typing import Final
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
 from proxy.core.diagnosis.evidence import Death
 from proxy.core.diagnosis.scene import Scene, ended
+from proxy.core.diagnosis.told import NO_REASON, said_of_it, without_rows
 from proxy.core.diagnosis.words import listed, span, utc
 from proxy.core.token import Known
 
@@ -45,7 +46,7 @@ def was_known(scene: Scene) -> bool:
 
 def examine_deleted(scene: Scene) -> Found | None:
     """A token that was alive here has no row any more."""
-    if not scene.gone or scene.healed or not was_known(scene) or not scene.presented:
+    if not scene.gone or not was_known(scene) or not scene.presented or without_rows(scene):
         return None
     row = scene.before
     if row is not None and (ended(row, scene.now) is not None or "secret_replaced" in scene.flags):
@@ -53,8 +54,10 @@ def examine_deleted(scene: Scene) -> Found | None:
     start, end = scene.vanished
     destroyed = row is not None and _application_destroyed(scene, row)
     age = scene.source_time(end) - row.created_at if row else None
+    strong = Confidence.CERTAIN if row else Confidence.LIKELY
+    back = scene.healed
     return Found(
-        Confidence.POSSIBLE if not scene.confirmed else Confidence.CERTAIN if row else Confidence.LIKELY,
+        strong if scene.confirmed and back is None else Confidence.POSSIBLE,
         f"The token was deleted between {utc(start)} and {utc(end)}" + (f", at an age of {span(age)}." if row else "."),
         evidence_for=(
             *((f"It last worked at {utc(scene.last_good)}.",) if scene.last_good is not None else ()),
@@ -63,7 +66,10 @@ def examine_deleted(scene: Scene) -> Found | None:
             *_died_with_it(scene),
             *(("All tokens seen to vanish in that minute were of its application.",) if destroyed else ()),
         ),
-        evidence_against=() if scene.confirmed else ("Only a replica was asked; it may have lagged behind.",),
+        evidence_against=(
+            *(() if scene.confirmed else ("Only a replica was asked; it may have lagged behind.",)),
+            *((f"It was there again at {utc(back.read_at)}: restored, or never gone.",) if back else ()),
+        ),
         missing=(*(() if row else ("the row as it was",)), *(() if scene.confirmed else ("a reading of the primary",))),
         words={
             "age": span(age),
@@ -107,11 +113,13 @@ def examine_unknown(scene: Scene) -> Found | None:
         return None
     open_ended = scene.served or (scene.observed and not scene.refused_too)
     sure = scene.confirmed and scene.searched and not damaged and not unsearchable(scene) and not open_ended
+    blind = without_rows(scene) and not damaged
     return Found(
-        Confidence.LIKELY if sure else Confidence.POSSIBLE,
+        Confidence.LIKELY if sure and not blind else Confidence.POSSIBLE,
         "The presented token does not exist here and is not known to have existed.",
         evidence_for=(
             *(() if damaged else (f"No row at {utc(scene.at)} ({scene.then.via if scene.then else 'unknown'}).",)),
+            *said_of_it(scene),
             "It was never seen to work here.",
             *(("Nothing like it was found: no mangled form, no other kind of secret.",) if scene.searched else ()),
         ),
@@ -122,6 +130,7 @@ def examine_unknown(scene: Scene) -> Found | None:
         missing=(
             *(() if not damaged else ("what the client sends once the form is right",)),
             *(() if scene.searched else ("a search for near misses",)),
+            *((NO_REASON,) if blind else ()),
             *(("how the backend answered",) if scene.observed and not scene.served and not scene.refused_too else ()),
             *(() if scene.confirmed or damaged else ("a reading of the primary",)),
         ),
@@ -134,7 +143,8 @@ DELETED: Final = Rule(
     "The token's row is gone: a clean-up job, a destroyed application, or by hand.",
     "It worked or its row was seen alive before, the primary has no row now, and re-reads do not bring it back. Finding "
     "`application_destroyed`: everything that vanished in that minute was of one application of which nothing is left. A row "
-    "that had been revoked or had expired before it vanished is not this cause.",
+    "that had been revoked or had expired before it vanished is not this cause. A source without rows (an introspection "
+    "endpoint, signed tokens) never shows it.",
     "Deleted at age {age}. {hint}. Issue a new token.",
     "The access token of {client} no longer exists on our side (since {gone} at the latest). We will give you a new one. "
     "{steps}",
@@ -145,9 +155,11 @@ UNKNOWN: Final = Rule(
     Code.TOKEN_UNKNOWN,
     "There is no row for the token, and there is no sign that there ever was one.",
     "The primary has no row, this proxy never saw it work, and the search for near misses found nothing. Where only digests "
-    "are stored, a secret that looks like a token cut short, or is all of one case, is left undetermined.",
-    "This secret never existed here: ask from which environment or tenant it was copied, or issue a new token.",
-    "{client} sends an access token that we did not issue for this address: perhaps it belongs to another environment. Please "
-    "enter the token that you received for this connection. {steps}",
+    "are stored, a secret that looks like a token cut short, or is all of one case, is left undetermined; so is everything "
+    "that an introspection endpoint alone calls inactive, and a signed token that does not hold.",
+    "Nothing here knows this secret: ask from which environment or tenant it was copied and whether it is whole, or issue a "
+    "new token. One that was deleted before it was ever used through this proxy looks the same.",
+    "{client} sends an access token that is not known at this address: it may belong to another environment or be incomplete. "
+    "Please enter the token that you received for this connection, and tell us if that is refused as well. {steps}",
     examine_unknown,
 )

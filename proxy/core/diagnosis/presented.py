@@ -9,6 +9,7 @@ from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
 from proxy.core.diagnosis.evidence import ClientMemory
 from proxy.core.diagnosis.gone import ONE_CASE, unsearchable, was_known
 from proxy.core.diagnosis.scene import Scene
+from proxy.core.diagnosis.told import why_not
 from proxy.core.diagnosis.words import listed, utc
 from proxy.core.token import NearMiss
 from proxy.core.verdict import Reason
@@ -120,6 +121,8 @@ def examine_wrong_kind(scene: Scene) -> Found | None:
     """What was presented is a secret of another kind."""
     if not (scene.gone or scene.credential.startswith("malformed")) or was_known(scene):
         return None
+    if why_not(scene) == "refresh_token" and scene.then is not None:
+        return _called_so(scene.then.source)
     match = next((m for m in scene.near_misses if m.column in KINDS), None)
     if match is None and scene.evidence.refresh_token_of:
         return _issued_here(scene, scene.evidence.refresh_token_of)
@@ -132,6 +135,16 @@ def examine_wrong_kind(scene: Scene) -> Found | None:
         evidence_for=(f"It matches the column {match.column} (row {match.row}).",),
         evidence_against=() if match.change == "none" else (f"Only with a change undone: {match.change}.",),
         words={"kind": kind},
+    )
+
+
+def _called_so(source: str) -> Found:
+    """Servers that tell refresh tokens from access tokens are believed."""
+    return Found(
+        Confidence.CERTAIN,
+        "The client presents a refresh token instead of an access token.",
+        evidence_for=(f"{source} calls it a refresh token.",),
+        words={"kind": KINDS["refresh_token"]},
     )
 
 

@@ -17,6 +17,8 @@ SOON: Final = 15.0
 """Seconds after which a re-read still tells of replication and not of a repair by hand; the re-read at +10 s is within."""
 SERVED: Final = 3
 """Requests with tokens of one source that the backend has served, from which on it is known to know that source."""
+FAR_BEHIND: Final = 3600.0
+"""Seconds: a copy that lacks an older row is not late any more; the row was put there, or put back."""
 MANY_TENANTS: Final = 3
 """Tenants whose tokens become unknown in one minute, from which on it is no matter of one token."""
 
@@ -51,12 +53,14 @@ def examine_replica_lag(scene: Scene) -> Found | None:
     if healed.state.created_at > scene.now:
         return None
     soon = healed.read_at - scene.at <= SOON
-    young = scene.now - healed.state.created_at <= AT_THE_TIME
+    age = scene.now - healed.state.created_at
+    young = age <= AT_THE_TIME
     against = (
         *(("It had worked here before, so the row was no new one.",) if was_known(scene) and not young else ()),
-        *(("It came back late enough for a repair by hand.",) if not soon else ()),
+        *((f"The row is {span(age)} old: no copy is so far behind.",) if age > FAR_BEHIND else ()),
+        *(("It came back late enough for a repair by hand.",) if not soon and not young else ()),
     )
-    return _lag(scene, Confidence.LIKELY if soon or young else Confidence.POSSIBLE, scene.then, healed, against)
+    return _lag(scene, Confidence.POSSIBLE if against else Confidence.LIKELY, scene.then, healed, against)
 
 
 def _lag(
@@ -170,8 +174,10 @@ def examine_environment(scene: Scene) -> Found | None:
     if not scene.gone or other is None or _by_introspection(scene) or scene.healed:
         return None
     here = scene.then.source if scene.then else "this source"
+    of_there = scene.before is not None and str(scene.before.row).startswith(f"{other.source}:")
+    worked = Confidence.LIKELY if of_there else Confidence.POSSIBLE
     return Found(
-        Confidence.LIKELY if was_known(scene) else Confidence.CERTAIN,
+        worked if was_known(scene) else Confidence.CERTAIN,
         f"The token lives in {other.source}, not in {here}.",
         evidence_for=(f"{here} at {utc(scene.at)}: no such token.", f"{other.source} at {utc(other.read_at)}: alive."),
         evidence_against=("It had worked here before.",) if was_known(scene) else (),
@@ -236,7 +242,7 @@ LAG: Final = Rule(
     Code.REPLICA_LAG,
     "The copy of the database that was asked did not have the row yet.",
     "The primary had the row alive when the replica lacked it, or a re-read within seconds finds a row that was created before "
-    "the refusal.",
+    "the refusal, at most an hour before, and that had not been known here. An older row, or one that worked, was put back.",
     "The copy was about {behind} behind. Let second looks go to the primary, and watch the replication; nothing has to change "
     "at the client but to try again.",
     "A token that had just been issued was refused once because of a delay on our side. It is accepted now: please run the "
@@ -260,7 +266,8 @@ INTROSPECTION: Final = Rule(
 ENVIRONMENT: Final = Rule(
     Code.WRONG_ENVIRONMENT,
     "The token belongs to another environment.",
-    "This source has no such token, and another configured source has it alive; or the only source that has it is one of which "
+    "This source has no such token and none is known to have been there, and another configured source has it alive; or the "
+    "only source that has it is one of which "
     "the backend has served no token, while it serves those of another.",
     "The token is of {there} and was presented to {here}. Correct the base URL or the token at {client}.",
     "{client} uses an access token of another environment of ours. Please check the base URL, and enter the token that belongs "

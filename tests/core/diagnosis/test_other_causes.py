@@ -155,9 +155,10 @@ TABLE = {
     "wrong_environment": (
         {
             "lives in staging": never_known(readings=(reading(ROW, source="staging"),)),
-            "worked here, lives in staging": gone(readings=(reading(ROW, source="staging"),)),
+            "seen in staging, and worked": gone(before=row(row="staging:7"), readings=(reading(ROW, source="staging"),)),
         },
         {
+            "its row was here and went": gone(readings=(reading(ROW, source="staging"),)),
             "dead there too": never_known(readings=(reading(row(revoked_at=AT - DAY), source="staging"),)),
             "unknown there too": never_known(readings=(reading(Unknown(), source="staging"),)),
             "read there an hour later": never_known(readings=(reading(ROW, AT + HOUR, source="staging"),)),
@@ -180,7 +181,7 @@ TABLE = {
         {
             "there after a second": lagging(AT - 2),
             "there after ten": lagging(AT - 2, 10, before=(reread(Unknown(), 1),)),
-            "an old row, there after a second": lagging(ISSUED, past=history()),
+            "a row of ten minutes, there after a second": lagging(AT - 600, past=None),
             "a young row, there after a minute": lagging(AT - 5, 60),
             "replica without, primary with": incident_with(
                 backend_refusal(), reading=reading(Unknown(), AT - 0.01, via="replica"), second_look=reading(ROW, AT + 0.02)
@@ -189,6 +190,8 @@ TABLE = {
         {
             "created after the refusal": lagging(AT + 0.5),
             "an old row, back after a minute": lagging(ISSUED, 60, past=history()),
+            "an old row that worked, back after a second": lagging(ISSUED, past=history()),
+            "an old row, there after a second": lagging(ISSUED, past=None),
             "still missing": never_known(notes=(reread(Unknown(), 1),)),
             "there, but revoked": never_known(notes=(reread(row(revoked_at=AT - 9), 1),)),
             "replica late with a revocation": incident_with(
