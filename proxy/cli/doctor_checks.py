@@ -78,9 +78,9 @@ def _configuration(settings: Settings) -> tuple[Finding, ...]:
 
 
 def _state_dir(settings: Settings) -> tuple[Finding, ...]:
-    folder = settings.state_dir
+    folder = settings.state_dir.absolute()
     if not folder.exists():
-        parent = next(p for p in folder.absolute().parents if p.exists())
+        parent = next(p for p in folder.parents if p.exists())
         if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
             return (_ok(f"{folder} does not exist yet; it will be made in {parent}"),)
         return (_fault(f"{folder} does not exist and cannot be made in {parent}", "make it, owned by the proxy's user"),)

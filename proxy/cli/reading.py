@@ -46,8 +46,9 @@ def store_trouble(settings: Settings, why: StoreError | str) -> str:
 def store_fix(settings: Settings) -> str:
     """What to do when the store does not answer."""
     if settings.store.url is None:
+        folder = settings.state_dir.absolute()
         return (
-            f"The embedded store lives while the proxy runs: start it with the same state_dir ({settings.state_dir}), "
+            f"The embedded store lives while the proxy runs: start it with the same state_dir ({folder}), "
             "or name the right file with --config"
         )
     return "Check store.url and that Redis runs: scim-witness doctor"

@@ -38,7 +38,11 @@ def _some(value: tuple[Source, ...]) -> tuple[Source, ...]:
 class Settings(Section):
     """The whole file. Durations in seconds, sizes in bytes."""
 
-    state_dir: Path = Field(default=Path("state"), description="Folder for spool, key and embedded store; made with mode 0700.")
+    state_dir: Path = Field(
+        default=Path("state"),
+        description="Folder for spool, key and embedded store; made with mode 0700. Give it: the default is below the folder "
+        "in which a command is started, so one that is started elsewhere does not find the store.",
+    )
     fingerprint_key: SecretStr | None = Field(
         default=None,
         min_length=16,
