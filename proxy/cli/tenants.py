@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import typer
 
 from proxy.cli import screen, times
@@ -49,4 +51,10 @@ def tenants(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 async def _seen(reader: EvidenceReader) -> tuple[dict[str, float], dict[str, Mark], dict[str, SetupFinding]]:
     found = await reader.tenants()
     latest = sorted(found, key=lambda tenant: (-found[tenant], tenant))
-    return found, await reader.silences(found), await setups(reader, latest)
+    return await _to_the_second(reader, found), await reader.silences(found), await setups(reader, latest)
+
+
+async def _to_the_second(reader: EvidenceReader, found: dict[str, float]) -> dict[str, float]:
+    """The same times as `last-seen` tells: what the list itself holds of activity is the beginning of its minute."""
+    last = await asyncio.gather(*(reader.last_request(tenant) for tenant in found))
+    return {tenant: max(at, said.at if said else 0.0) for (tenant, at), said in zip(found.items(), last, strict=True)}

@@ -185,12 +185,12 @@ async def _other_fates(stage: Stage) -> None:
     for customer in customers.values():
         await _try(OktaApp(stage.session, stage.url, f"Bearer {customer.token}"))
     age = dt.datetime.now(dt.UTC) - _ISSUED
-    await stage.vendor.shorten(customers["globex"], int(age.total_seconds()) - 3600)
+    await stage.vendor.shorten(customers["globex"], int(age.total_seconds()) + 1)  # ends within this second
     await stage.vendor.delete(customers["hooli"])
     await asyncio.sleep(SEEN_WITHIN)
     initech = customers["initech"].token
     for authorization in (
-        f"Bearer {customers['globex'].token}",  # expired an hour ago
+        f"Bearer {customers['globex'].token}",  # expired meanwhile
         f"Bearer Bearer {initech}",  # Okta adds the prefix that the administrator typed as well
         f"Bearer {initech[:-3]}",  # cut when it was copied
         f"Bearer {customers['hooli'].token}",  # a cleanup job deleted the row

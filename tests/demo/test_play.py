@@ -135,6 +135,13 @@ async def test_every_command_on_the_living_demo_and_no_token_anywhere(living, fo
     assert {"token_deleted"} == causes["hooli"]
     assert "token_mangled" in causes["_unknown"]
 
+    (globex,) = [incident for incident in listed if incident["tenant"] == "globex"]
+    row, before = globex["reading"]["state"], globex["history"]
+    assert before["last_good"] < row["created_at"] + row["expires_in"] < globex["at"]  # it worked until it expired
+    told = {one["tenant"]: one["last"] for one in json.loads(run("tenants", "--json", *chosen).stdout)}
+    seen = {one["tenant"]: one["last"]["at"] for one in json.loads(run("last-seen", "--json", *chosen).stdout)}
+    assert [told[name] for name in ("initech", "umbrella")] == [seen[name] for name in ("initech", "umbrella")]
+
     (acme,) = [incident for incident in listed if incident["tenant"] == "acme"]
     bundle = folder / "bundle.html"
     for status, arguments in [
