@@ -227,6 +227,17 @@ async def many_tenants_deleted_in_one_minute(w: World) -> str:
     return await named(w, await w.until_failing(tokens[0], address="198.51.0.7"))
 
 
+@nearly("hashing_switched", really="token_revoked")
+async def revoked_and_refused_before_all_rows_were_hashed(w: World) -> str:
+    await w.build()
+    token = await w.customer()
+    await w.works(token, 2)
+    await w.revoke(token)
+    await w.shown(await w.until_failing(token))
+    await w.db.execute("UPDATE oauth_access_tokens SET token = encode(sha256(token::bytea), 'hex')")
+    return await named(w, await w.until_failing(token, "unknown"))
+
+
 @nearly("hashing_switched")
 async def with_fallback_and_the_backend_refuses(w: World) -> str:
     await w.build(source_more='hashing = "sha256_fallback_plain"')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.cause import Advice, Code, Confidence, Found, Rule
 from proxy.core.diagnosis.evidence import BackendVerdicts
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.words import listed, utc
@@ -31,7 +31,16 @@ def examine_disagreement(scene: Scene) -> Found | None:
         missing=() if fresh else ("a fresh reading at the moment of the refusal",),
         words={"address": answer.address if answer else "the backend", "hint": _hint(scene)},
         times={"read_at": scene.then.read_at},
+        instead=FORBIDDEN if answer is not None and answer.status == 403 else None,
     )
+
+
+FORBIDDEN: Final = Advice(
+    operator="{address} forbids it. {hint}. Look into its log at {at}.",
+    customer="Your access token is valid. One of our systems did not allow this operation of {client}, by a rule that has "
+    "nothing to do with the token. We are finding out which, and will tell you whether something has to be changed.",
+)
+"""In place of what is said about a 401: a 403 may be meant."""
 
 
 def _doubts(scene: Scene) -> tuple[str, ...]:

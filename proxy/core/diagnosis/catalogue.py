@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.core.diagnosis.backend import DISAGREES, SKEW
-from proxy.core.diagnosis.cause import Cause, Code, Confidence, Diagnosis, Found, Rule
+from proxy.core.diagnosis.cause import Advice, Cause, Code, Confidence, Diagnosis, Found, Rule
 from proxy.core.diagnosis.clients import client_of
 from proxy.core.diagnosis.evidence import Evidence
 from proxy.core.diagnosis.expired import CLOCK_SKEW, EXPIRED
@@ -101,13 +101,19 @@ def _agent(scene: Scene) -> str:
 
 def _fill(template: str, scene: Scene, words: dict[str, str]) -> str:
     client = client_of(_agent(scene))
-    steps = f"Where: {client.page}. Then {client.again}."
-    common = {"client": client.name, "steps": steps, "bearer": client.bearer_hint, "at": utc(scene.at)}
+    common = {
+        "client": client.name,
+        "steps": f"Where: {client.place}, enter the {client.field}. Then {client.again}.",
+        "signin": f"Where: {client.place}, sign in again; there is no token to enter. Then {client.again}.",
+        "bearer": client.bearer_hint,
+        "at": utc(scene.at),
+    }
     text = template.format_map(_Words(common | words))
     return text[:1].upper() + text[1:]
 
 
 def _cause(rule: Rule, found: Found, scene: Scene) -> Cause:
+    advice = found.instead or Advice(rule.operator, rule.customer)
     times = {"at": scene.at, "last_good_at": scene.last_good, "failing_since": scene.failing_since} | found.times
     return Cause(
         rule.code,
@@ -116,8 +122,8 @@ def _cause(rule: Rule, found: Found, scene: Scene) -> Cause:
         found.evidence_for,
         found.evidence_against,
         found.missing,
-        _fill(rule.operator, scene, found.words),
-        _fill(rule.customer, scene, found.words),
+        _fill(advice.operator, scene, found.words),
+        _fill(advice.customer, scene, found.words),
         {name: at for name, at in times.items() if at is not None},
         found.findings,
     )

@@ -52,9 +52,17 @@ class Confidence(enum.StrEnum):
     POSSIBLE = "possible"
 
 
+class Advice(msgspec.Struct, frozen=True):
+    """Templates as in `Rule`, for a case in which those of the rule would be wrong."""
+
+    operator: str
+    customer: str
+
+
 class Found(msgspec.Struct, frozen=True):
     """What a rule found. `title` is one sentence; `words` fill the rule's templates; `times` are facts in epoch seconds;
-    `findings` name what else the evidence shows (mass_revocation, application_destroyed)."""
+    `findings` name what else the evidence shows (mass_revocation, application_destroyed). `instead` takes
+    the place of the rule's templates where they would be wrong in this case."""
 
     confidence: Confidence
     title: str
@@ -64,13 +72,14 @@ class Found(msgspec.Struct, frozen=True):
     words: dict[str, str] = {}
     times: dict[str, float | None] = {}
     findings: tuple[str, ...] = ()
+    instead: Advice | None = None
 
 
 class Rule(msgspec.Struct, frozen=True):
     """One entry of the catalogue: what the docs say of a cause, and the pure function that recognises it.
 
     `operator` and `customer` are templates: `{name}` is filled from `Found.words`, `{steps}` tells on which
-    page of the client the token is set.
+    page of the client the token is set, `{signin}` where the connection is authorized anew.
     """
 
     code: Code

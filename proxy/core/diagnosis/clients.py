@@ -11,10 +11,12 @@ import msgspec
 
 
 class Client(msgspec.Struct, frozen=True):
-    """`page` tells where the token is entered, `again` what makes the client go on after a failure."""
+    """`place` is the page of the set-up and `field` where the token stands on it; `again` makes the client go on after a
+    failure."""
 
     name: str
-    page: str
+    place: str
+    field: str
     again: str
     bearer_hint: str = (
         "If the field adds the word Bearer by itself, paste only the token; otherwise write Bearer, one space, the token."
@@ -23,14 +25,15 @@ class Client(msgspec.Struct, frozen=True):
 
 ANY: Final = Client(
     "the provisioning client",
-    "in the provisioning (SCIM) settings of your identity provider, enter the API token",
+    "in the provisioning (SCIM) settings of your identity provider",
+    "API token",
     "run its connection test and start the failed provisioning tasks again",
 )
 
 _KNOWN: Final = {
     "okta": Client(
         "Okta",
-        "in the Okta Admin Console open Applications, the application, Provisioning, Integration, Edit, and enter the "
+        "in the Okta Admin Console open Applications, the application, Provisioning, Integration, Edit",
         "API token",
         "press Test API Credentials and Save, then retry the failed tasks under Dashboard, Tasks: Okta does not do it itself",
         "With the authentication mode HTTP Header, Okta sets Bearer by itself when the label in front of the field says so: "
@@ -38,32 +41,35 @@ _KNOWN: Final = {
     ),
     "entra": Client(
         "Microsoft Entra ID",
-        "in the Microsoft Entra admin center open Enterprise applications, the application, Provisioning, Admin Credentials, "
-        "and enter the Secret Token",
+        "in the Microsoft Entra admin center open Enterprise applications, the application, Provisioning, Admin Credentials",
+        "Secret Token",
         "press Test Connection and Save, then Restart provisioning: after repeated failures Entra holds the job in quarantine",
         "Paste only the token: Entra adds Bearer by itself.",
     ),
     "onelogin": Client(
         "OneLogin",
-        "in OneLogin Administration open Applications, the application, Configuration, API Connection, and enter the SCIM "
-        "Bearer Token",
+        "in OneLogin Administration open Applications, the application, Configuration, API Connection",
+        "SCIM Bearer Token",
         "press Enable under API Status, save, and approve or retry the failed provisioning tasks",
         "Paste only the token: OneLogin adds Bearer by itself.",
     ),
     "jumpcloud": Client(
         "JumpCloud",
-        "in the JumpCloud Admin Portal open SSO Applications, the application, Identity Management, and enter the Token Key",
+        "in the JumpCloud Admin Portal open SSO Applications, the application, Identity Management",
+        "Token Key",
         "press Test Connection, then Activate and save",
         "Paste only the token: JumpCloud adds Bearer by itself.",
     ),
     "sailpoint": Client(
         "SailPoint",
-        "in SailPoint open the source's connection settings and enter the API token",
+        "in SailPoint open the source's connection settings",
+        "API token",
         "press Test Connection and run the failed provisioning requests again",
     ),
     "ping": Client(
         "PingOne",
-        "in PingOne open Integrations, Provisioning, the connection, Configure Authentication, and enter the access token",
+        "in PingOne open Integrations, Provisioning, the connection, Configure Authentication",
+        "access token",
         "press Test Connection and save",
     ),
 }

@@ -8,6 +8,7 @@ from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.superseded import replacements, revoked_at
 from proxy.core.diagnosis.words import span, utc
+from proxy.core.token import Known
 from proxy.core.verdict import Reason
 
 NOTABLE: Final = 1.0
@@ -44,12 +45,23 @@ def examine_expired(scene: Scene) -> Found | None:
                 if scene.offset is not None
                 else ()
             ),
+            *_changed(scene, row),
             *(() if scene.row else ("The row has vanished since; this was its state when last seen.",)),
             *((f"A newer token exists since {utc(newer[-1].created_at)}.",) if newer else ()),
         ),
         words={"expired": utc(end), "issued": utc(row.created_at), "lifetime": span(row.expires_in)},
         times={"issued_at": row.created_at, "expired_at": end, "newer_at": newer[-1].created_at if newer else None},
     )
+
+
+def _changed(scene: Scene, row: Known) -> tuple[str, ...]:
+    """The end was another when the row was seen before: somebody shortened its life."""
+    others = [(at, seen) for at, seen in scene.sightings if seen.row == row.row and seen.expires_at != row.expires_at]
+    if not others:
+        return ()
+    at, seen = others[-1]
+    before = "never" if seen.expires_at is None else utc(seen.expires_at)
+    return (f"When it was seen at {utc(at)} its end was another ({before}): the row was changed after that.",)
 
 
 def _by_reason_only(scene: Scene) -> Found | None:

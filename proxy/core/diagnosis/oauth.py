@@ -212,7 +212,7 @@ REFUSED_TOKEN: Final = Rule(
     "The call itself; of a code that was issued here also its age, its redirect_uri and whether it was exchanged before.",
     "{client} asked for a token by {grant} at {refused} and was refused ({error}): the connection could not be set up. Compare "
     "client id, secret and redirect_uri with those of the application, and have the customer authorize once more.",
-    "{client} could not complete the sign-in at {refused}. Please authorize the connection again. {steps}",
+    "{client} could not complete the sign-in at {refused}. Please authorize the connection again. {signin}",
     examine_refused_token,
 )
 """Not of the catalogue: it says what is known of a refusal for which there is no cause."""
@@ -224,7 +224,7 @@ FAILED: Final = Rule(
     "nothing has arrived since). A refusal that follows from a revocation is not this cause.",
     "{client} tried to refresh at {refused} and was refused ({error}). The customer must authorize again; look at the client "
     "secret if the error is invalid_client.",
-    "{client} tried to renew its access at {refused} and could not. Please authorize the connection again. {steps}",
+    "{client} tried to renew its access at {refused} and could not. Please authorize the connection again. {signin}",
     examine_refresh_failed,
 )
 
@@ -236,6 +236,6 @@ IMPOSSIBLE: Final = Rule(
     "Expired {expired} after {lifetime}, and it will do so again: enable use_refresh_token at Doorkeeper, or issue tokens "
     "without expiry for this application.",
     "The connection of {client} ended at {expired} because it could not be renewed automatically. Please authorize it again; "
-    "we are correcting the set-up on our side. {steps}",
+    "we are correcting the set-up on our side. {signin}",
     examine_refresh_impossible,
 )

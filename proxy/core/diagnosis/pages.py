@@ -56,7 +56,8 @@ Codes are stable. The order below is rank: a special cause stands before the gen
 - `{Confidence.POSSIBLE}`: not excluded. Such a cause is never the answer; it is listed as a candidate of `undetermined`.
 
 What a source says now is never taken for what it said at the incident. The same evidence always gives the same cause.
-Words in *(italics)* are filled in for each incident; *(steps)* tells on which page of the client the token is set."""
+Words in *(italics)* are filled in for each incident; *(steps)* tells on which page of the client the token is set, *(signin)*
+where the connection is authorized anew. Where these words would be wrong in a case, others take their place."""
 
 _REASONS = """Every request gets one reason. It stands in the log, in metrics, in the incident and in the `detail` of the SCIM
 error. A reason says what was decided; [causes](causes.md) say why it came to that."""

@@ -11,9 +11,10 @@ from proxy.core.diagnosis.oauth import granted_before, is_oauth, refused_call
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.superseded import HANDOVER, ONE_EVENT, replacement_at, replacements, revoked_at
 from proxy.core.diagnosis.words import listed, span, utc
-from proxy.core.token import Known, Sibling
+from proxy.core.token import Known, OwnerState, Sibling
 from proxy.core.verdict import Reason
 
+_OUT: Final = (OwnerState.INACTIVE, OwnerState.DELETED)
 SAME_REQUEST: Final = 1.0
 """Seconds between the arrival of a request and a revocation that this request causes at Doorkeeper."""
 ROUND_TRIP: Final = 0.1
@@ -240,17 +241,25 @@ def examine_revoked(scene: Scene) -> Found | None:
             *((f"{scene.same_instant} rows were revoked in the same millisecond.", *doers(scene, end)) if mass else ()),
             *(f"POST /oauth/revoke at {utc(e.at)} by {e.client or 'an unnamed client'} named it." for e in _revocations(scene)),
             *(("Our memory was older: the request was let through, and the backend refused it.",) if scene.by_backend else ()),
+            *((f"The account that owns it was {row.owner_state} then: that may be why.",) if row.owner_state in _OUT else ()),
         ),
         evidence_against=(*doubts, *_later_life(scene)),
         words={
             "revoked": utc(end),
-            "event": "Many tokens were revoked at once: an application was revoked or re-authorized"
-            if mass
-            else "Nothing here shows who revoked it",
+            "event": _event(scene, mass=mass),
         },
         times={"issued_at": row.created_at, "revoked_at": end},
         findings=("mass_revocation",) if mass else (),
     )
+
+
+def _event(scene: Scene, *, mass: bool) -> str:
+    named = _revocations(scene)
+    if mass:
+        return "Many tokens were revoked at once: an application was revoked or re-authorized"
+    if named:
+        return f"Revoked by a call of /oauth/revoke by {named[-1].client or 'an unnamed client'}"
+    return "Nothing here shows who revoked it"
 
 
 def _by_reason_only(scene: Scene) -> Found | None:
@@ -284,7 +293,7 @@ ROTATED: Final = Rule(
     "{client} refreshed at {refreshed} and kept the old token. Check that one connection only uses these credentials; have the "
     "customer authorize again.",
     "{client} renewed its access at {refreshed} but kept sending the previous token, which ended with the renewal. Please "
-    "authorize the connection again. {steps}",
+    "authorize the connection again. {signin}",
     examine_rotated,
 )
 

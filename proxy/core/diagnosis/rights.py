@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.cause import Advice, Code, Confidence, Found, Rule
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.words import utc
 from proxy.core.token import Known, OwnerState
@@ -41,7 +41,11 @@ def examine_owner(scene: Scene) -> Found | None:
         evidence_against=()
         if worked is None
         else (f"It was {worked.state.owner_state} already at {utc(worked.read_at)}, and the token worked after that.",),
-        words={"owner": row.owner or "(unnamed)", "state": str(row.owner_state)},
+        words={
+            "owner": row.owner or "(unnamed)",
+            "state": str(row.owner_state),
+            "repair": "reactivate it" if row.owner_state is OwnerState.INACTIVE else "restore it",
+        },
         times={"owner_changed_at": change.at if change is not None else None},
         findings=("changed_by_provisioning",) if change is not None and change.at <= scene.at else (),
     )
@@ -68,7 +72,7 @@ def _owner_by_reason() -> Found:
         "The account that owns the token is inactive.",
         evidence_for=("The verdict at that moment was `owner_inactive`.",),
         missing=("the row as it was read",),
-        words={"owner": "(not recorded)", "state": "inactive"},
+        words={"owner": "(not recorded)", "state": "inactive", "repair": "reactivate it"},
     )
 
 
@@ -83,12 +87,15 @@ def examine_scope(scene: Scene) -> Found | None:
     has = frozenset(row.scopes) if row else frozenset()
     said = answer is not None and "insufficient_scope" in " ".join(sorted(answer.www_authenticate)) + answer.body
     enough = bool(required) and not required.isdisjoint(has)
+    reads_only = ours and row is not None and (enough or not required)
     if theirs and not said and (enough or not required):
         return None
     return Found(
         Confidence.CERTAIN if ours and row else Confidence.LIKELY,
-        "The token may not do this."
-        if enough
+        "The scopes suffice, and the tenant may only read."
+        if reads_only
+        else "The token may not do this."
+        if enough or not required
         else f"The token has the scopes {_listed(has)}; the operation needs one of {_listed(required)}.",
         evidence_for=(
             f"Scopes of the row: {_listed(has)}." if row else "The verdict at that moment was `insufficient_scope`.",
@@ -96,10 +103,22 @@ def examine_scope(scene: Scene) -> Found | None:
             *((f"The backend {answer.address} says insufficient_scope.",) if said and answer else ()),
         ),
         evidence_against=("The scopes suffice; the tenant may only read.",) if enough and ours else (),
-        missing=(*(() if row else ("the row as it was read",)), *(() if required else ("the scopes that are required",))),
+        missing=(
+            *(() if row else ("the row as it was read",)),
+            *(() if required or reads_only else ("the scopes that are required",)),
+        ),
         words={"has": _listed(has), "needs": _listed(required) if required else "(not recorded)"},
-        findings=("read_only_tenant",) if enough and ours else (),
+        findings=("read_only_tenant",) if reads_only else (),
+        instead=READ_ONLY if reads_only else None,
     )
+
+
+READ_ONLY: Final = Advice(
+    operator="No scope is lacking: the tenant stands in policy.read_only_tenants. Take it out if it shall write.",
+    customer="Your access token is valid. This connection may only read here, so that the changes which {client} sends are "
+    "refused. Please tell us if it shall make changes; the token can stay.",
+)
+"""In place of what is said about scopes."""
 
 
 def _listed(scopes: frozenset[str]) -> str:
@@ -133,9 +152,9 @@ OWNER: Final = Rule(
     "The account that owns the token was disabled or deleted, perhaps by provisioning itself.",
     "The row is alive and its owner's own row is not. Doorkeeper never looks at the owner; this proxy does where told to, and "
     "the vendor's own code may.",
-    "Owner {owner} is {state}: reactivate it, or issue a token to a service account that provisioning does not manage.",
-    "The account to which the access token of {client} belongs has been deactivated, possibly by your own provisioning. Please "
-    "reactivate it or exclude it from provisioning, then run the failed tasks again.",
+    "Owner {owner} is {state}: {repair}, or issue a token to a service account that provisioning does not manage.",
+    "The account to which the access token of {client} belongs is {state}, possibly by your own provisioning. Please "
+    "{repair} or exclude it from provisioning, then run the failed tasks again.",
     examine_owner,
 )
 

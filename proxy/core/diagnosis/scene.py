@@ -158,6 +158,11 @@ def ended(row: Known, now: float) -> str | None:
     return None
 
 
+def other_form(scene: Scene) -> NearMiss | None:
+    """The presented token itself, unchanged, stored in another form than the one that is looked for."""
+    return next((m for m in scene.near_misses if m.change == "none" and m.column == "token"), None)
+
+
 def set_scene(evidence: Evidence) -> Scene:
     """Put the evidence in order. Never raises, whatever is missing."""
     incident = evidence.incident

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+import msgspec
+
+from proxy.core.diagnosis.cause import Advice, Code, Confidence, Found, Rule
 from proxy.core.diagnosis.evidence import BackendVerdicts
 from proxy.core.diagnosis.gone import was_known
-from proxy.core.diagnosis.scene import AT_THE_TIME, Scene, ended, surroundings_of
+from proxy.core.diagnosis.scene import AT_THE_TIME, Scene, ended, other_form, surroundings_of
 from proxy.core.diagnosis.words import listed, span, utc
 from proxy.core.token import Known, Reading, Unavailable, Unknown
 from proxy.core.verdict import Reason
@@ -54,13 +56,24 @@ def examine_replica_lag(scene: Scene) -> Found | None:
         return None
     soon = healed.read_at - scene.at <= SOON
     age = scene.now - healed.state.created_at
+    late = scene.confirmed and first is not None and first.via != "replica"
     young = age <= AT_THE_TIME
     against = (
         *(("It had worked here before, so the row was no new one.",) if was_known(scene) and not young else ()),
         *((f"The row is {span(age)} old: no copy is so far behind.",) if age > FAR_BEHIND else ()),
         *(("It came back late enough for a repair by hand.",) if not soon and not young else ()),
     )
-    return _lag(scene, Confidence.POSSIBLE if against else Confidence.LIKELY, scene.then, healed, against)
+    found = _lag(scene, Confidence.POSSIBLE if against else Confidence.LIKELY, scene.then, healed, against)
+    return msgspec.structs.replace(found, instead=COMMITTED_LATE if late else None)
+
+
+COMMITTED_LATE: Final = Advice(
+    operator="The row could be read {behind} after it had been refused: its transaction was committed late, or what is set as "
+    "dsn is a copy and not the primary. Nothing has to change at the client but to try again.",
+    customer="A token that had just been issued was refused once because of a delay on our side. It is accepted now: please "
+    "run the failed provisioning tasks of {client} again.",
+)
+"""In place of what is said about a replica, where none was asked."""
 
 
 def _lag(
@@ -208,14 +221,15 @@ def examine_hashing(scene: Scene) -> Found | None:
     """The other stored form of the token is in the table; or many tenants lost theirs in the same minute."""
     if not scene.gone or scene.healed or not scene.presented:
         return None
-    match = next((m for m in scene.near_misses if m.change == "none" and m.column == "token"), None)
+    match = other_form(scene)
+    over = ended(scene.before, scene.now) if scene.before is not None else None
     tenants = sorted({i.tenant for i in scene.others.incidents if i.reason == Reason.UNKNOWN})
     many = len(tenants) >= MANY_TENANTS
     if match is None and not many:
         return None
     forms = sorted(flag.removeprefix("stored_as_") for flag in scene.flags if flag.startswith("stored_as_"))
     return Found(
-        (Confidence.CERTAIN if many else Confidence.LIKELY) if match else Confidence.POSSIBLE,
+        (Confidence.CERTAIN if many else Confidence.LIKELY) if match and not over else Confidence.POSSIBLE,
         "The token is stored in another form than the one that is looked for."
         if match
         else "Tokens of many tenants became unknown at once.",
@@ -223,6 +237,7 @@ def examine_hashing(scene: Scene) -> Found | None:
             *((f"The same token is there (row {match.row}), stored as {listed(forms) or 'the other form'}.",) if match else ()),
             *((f"Unknown in the same minute: tokens of {listed(tenants)}.",) if many else ()),
         ),
+        evidence_against=(f"It had {over} before, in whatever form it is stored.",) if over else (),
         missing=() if match else ("a match of the other stored form",),
         words={"forms": listed(forms) or "another form"},
     )

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.cause import Advice, Code, Confidence, Found, Rule
 from proxy.core.diagnosis.clients import by_hand
 from proxy.core.diagnosis.doers import doers
-from proxy.core.diagnosis.scene import Scene
+from proxy.core.diagnosis.scene import Scene, ended, other_form
 from proxy.core.diagnosis.words import listed, span, utc
 from proxy.core.history import ClientIdentity
 from proxy.core.token import Known, Sibling
@@ -58,7 +58,8 @@ def examine_superseded(scene: Scene) -> Found | None:
     """Row revoked or gone, and a newer one made at that moment."""
     row = scene.last_row
     if row is not None and REPLACED in scene.flags and scene.gone and not scene.healed:
-        return _in_place(scene, row)
+        same = other_form(scene) is not None or ended(row, scene.now) is not None
+        return None if same else _in_place(scene, row)
     if row is None or not replacements(scene) or scene.healed:
         return None
     end = revoked_at(scene)
@@ -76,7 +77,11 @@ def _in_place(scene: Scene, row: Known) -> Found:
         Confidence.CERTAIN if scene.confirmed else Confidence.LIKELY,
         f"The client still presents the secret that row {row.row} held up to {utc(start)}; the row holds another one since.",
         evidence_for=(f"Row {row.row} exists and its secret was replaced between {utc(start)} and {utc(end)}.",),
-        words={"issued": utc(row.created_at), "newer": f"between {utc(start)} and {utc(end)}"},
+        words={
+            "issued": utc(row.created_at),
+            "newer": f"between {utc(start)} and {utc(end)}",
+            "enter": f"between {utc(start)} and {utc(end)}",
+        },
         times={"issued_at": row.created_at, "last_seen_at": start, "missing_at": end},
         findings=("replaced_in_place",),
     )
@@ -127,6 +132,7 @@ def _found(scene: Scene, row: Known, newer: Sibling, confidence: Confidence, lin
     end = revoked_at(scene)
     state = f"The token's row was revoked at {utc(end)}." if end is not None else "The token's row is gone."
     by = doers(scene, end) if scene.mass and end is not None else ()
+    alive = [s for s in replacements(scene) if _lives(s, scene.now)]
     used = "" if newer.used is None else f"The newer token has {'' if newer.used else 'not '}been used."
     late = scene.last_good is not None and end is not None and scene.source_time(scene.last_good) > end + ONE_EVENT
     return Found(
@@ -139,10 +145,30 @@ def _found(scene: Scene, row: Known, newer: Sibling, confidence: Confidence, lin
         ),
         evidence_against=against + (("The token was accepted after it had been revoked.",) if late else ()),
         missing=() if scene.last_good is not None else ("when the token last worked",),
-        words={"issued": utc(row.created_at), "newer": utc(newer.created_at)},
+        words={
+            "issued": utc(row.created_at),
+            "newer": utc(newer.created_at),
+            "enter": utc(alive[-1].created_at if alive else None),
+        },
         times={"issued_at": row.created_at, "newer_at": newer.created_at, "revoked_at": end},
+        instead=None if alive else DEAD_TOO,
         findings=("mass_revocation",) if scene.mass and end is not None else (),
     )
+
+
+DEAD_TOO: Final = Advice(
+    operator="The token issued {newer} took its place and has ended as well. Issue a new one, have it entered at {client}, and "
+    "tell the customer to resubmit what failed.",
+    customer="{client} still sends the access token issued {issued}. It was replaced {newer} and is no longer accepted, nor is "
+    "the one that replaced it. We will give you a new one. {steps}",
+)
+"""In place of the advice to enter the newer token."""
+
+
+def _lives(sibling: Sibling, now: float) -> bool:
+    if sibling.revoked_at is not None and sibling.revoked_at <= now:
+        return False
+    return sibling.expires_in is None or sibling.created_at + sibling.expires_in >= now
 
 
 def _same_party(sibling: Sibling, row: Known) -> bool:
@@ -209,7 +235,7 @@ SUPERSEDED: Final = Rule(
     "The client still presents an older token of the same application and owner; a newer one has taken its place.",
     "The row is revoked or gone, and a newer row of the same application and owner was created at that moment: within "
     "seconds of revoked_at, or between the last good answer and the first failure. One made much later is a repair.",
-    "Enter the token issued {newer} at {client}; if nobody kept it, regenerate once more and enter that one at once. Then tell "
+    "Enter the token issued {enter} at {client}; if nobody kept it, regenerate once more and enter that one at once. Then tell "
     "the customer to resubmit what failed.",
     "{client} still sends the access token issued {issued}. It was replaced {newer} and is no longer accepted: please "
     "enter the new one. {steps}",

@@ -1,0 +1,111 @@
+"""What operator and customer are told must hold in the case at hand, and not only for most cases of a cause."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from proxy.core.diagnosis import diagnose
+from proxy.core.history import StateChange
+from proxy.core.incident import BackendAnswer
+from proxy.core.memory import OauthEvent
+from proxy.core.token import OwnerState, Unknown
+from tests.core.diagnosis.world import AT, DAY, FP, ROW, around, backend_refusal, history, newer, reading, refusal, reread, row
+
+HOUR = 3600
+REVOKED = row(revoked_at=AT - HOUR)
+REVOKE_CALL = OauthEvent(AT - HOUR, "revoke", 200, client="console", presented=FP, tenant="acme")
+SHORTENED = history(changes=(StateChange(ROW, row(expires_in=DAY), AT - 60, AT - 59),))
+DEAD = newer(AT - HOUR, revoked_at=AT - 60)
+REFUSED_REFRESH = OauthEvent(AT - 20, "token", 400, "refresh_token", "invalid_grant", "acme", presented=FP)
+EXPIRED = row(expires_in=int(14 * DAY) - 30, refreshable=True)
+CASES = {
+    "the newer token has ended too": (
+        refusal(REVOKED, surroundings=around(DEAD)),
+        "token_superseded",
+        "has ended as well. Issue a new one",
+        "nor is the one that replaced it. We will give you a new one.",
+    ),
+    "regenerated twice: the last one is to be entered": (
+        refusal(REVOKED, surroundings=around(DEAD, newer(AT - 60, row=9))),
+        "token_superseded",
+        "Enter the token issued 2026-05-17 06:39:00 UTC at Okta",
+        "please enter the new one",
+    ),
+    "the revoking call passed through here": (
+        refusal(REVOKED, oauth=(REVOKE_CALL,)),
+        "token_revoked",
+        "Revoked by a call of /oauth/revoke by console.",
+        "was revoked at 2026-05-17 05:40:00 UTC",
+    ),
+    "the tenant may only read": (
+        refusal(ROW, "insufficient_scope", status=403, required_scopes=("scim",)),
+        "scope_missing",
+        "Take it out if it shall write",
+        "the token can stay",
+    ),
+    "the tenant may only read, and no scope is ever required": (
+        refusal(ROW, "insufficient_scope", status=403),
+        "scope_missing",
+        "Take it out if it shall write",
+        "the token can stay",
+    ),
+    "a 403 of the backend is no fault to correct": (
+        backend_refusal(answer=BackendAnswer(403, "10.0.0.5:8080")),
+        "backend_disagrees",
+        "10.0.0.5:8080 forbids it.",
+        "by a rule that has nothing to do with the token",
+    ),
+    "no replica was asked": (
+        refusal(Unknown(), "unknown", around(), past=None, notes=(reread(row(created_at=AT - 5), 1),)),
+        "replica_lag",
+        "committed late",
+        "It is accepted now",
+    ),
+    "the owner's account is gone": (
+        refusal(row(owner_state=OwnerState.DELETED), "owner_inactive"),
+        "owner_inactive",
+        "Owner 11 is deleted: restore it",
+        "Please restore it",
+    ),
+    "who signed in has no token to enter": (
+        refusal(EXPIRED, "expired", around(), oauth=(REFUSED_REFRESH,)),
+        "refresh_failed",
+        "The customer must authorize again",
+        "sign in again; there is no token to enter",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_both_are_told_what_holds(name):
+    evidence, code, operator, customer = CASES[name]
+    cause = diagnose(evidence).cause
+    assert (code, True, True) == (cause.code, operator in cause.advice_operator, customer in cause.text_customer), cause
+
+
+def test_a_life_that_was_shortened_is_told():
+    said = diagnose(refusal(row(expires_in=DAY), "expired", past=SHORTENED)).cause.evidence_for
+    assert [line for line in said if "its end was another (never)" in line]
+
+
+def test_a_revocation_beside_a_disabled_owner_names_it():
+    said = diagnose(refusal(row(revoked_at=AT - HOUR, owner_state=OwnerState.INACTIVE))).cause.evidence_for
+    assert "The account that owns it was inactive then: that may be why." in said
+
+
+@pytest.mark.parametrize(
+    "via,why,told",
+    [
+        ("jwks", "unknown_key", "jwt does not take it because the key that it names is not, or no longer, among the issuer's"),
+        ("jwks", "not_yet_valid", "jwt does not take it because it is valid only later (nbf) (not_yet_valid)."),
+        ("introspection", "", "a table of tokens"),
+    ],
+)
+@pytest.mark.parametrize("past", [None, history()])
+def test_what_keeps_no_rows_decides_nothing_and_is_quoted(via, why, told, past):
+    look = reading(Unknown(why), via=via, source="jwt" if via == "jwks" else via)
+    refused = refusal(Unknown(), "unknown", around(), past=past)
+    incident = msgspec.structs.replace(refused.incident, reading=look, second_look=look)
+    cause = diagnose(msgspec.structs.replace(refused, incident=incident)).cause
+    assert ("undetermined", True) == (cause.code, told in " ".join((*cause.evidence_for, *cause.missing)))
