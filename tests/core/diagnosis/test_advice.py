@@ -106,6 +106,7 @@ def test_a_revocation_beside_a_disabled_owner_names_it():
 def test_what_keeps_no_rows_decides_nothing_and_is_quoted(via, why, told, past):
     look = reading(Unknown(why), via=via, source="jwt" if via == "jwks" else via)
     refused = refusal(Unknown(), "unknown", around(), past=past)
+    assert refused.incident is not None
     incident = msgspec.structs.replace(refused.incident, reading=look, second_look=look)
     cause = diagnose(msgspec.structs.replace(refused, incident=incident)).cause
     assert ("undetermined", True) == (cause.code, told in " ".join((*cause.evidence_for, *cause.missing)))
