@@ -20,6 +20,16 @@ CANCEL_AGAIN: Final = 2.0
 Report = Callable[[str, BaseException], None]
 
 
+async def anyway(name: str, ending: Awaitable[object], report: Report, but: tuple[type[Exception], ...] = ()) -> None:
+    """Await one step of an end that has to go on whatever the step meets: that is reported, unless it is one of `but`."""
+    try:
+        _ = await ending
+    except but:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a library meets
+        report(name, error)
+
+
 class Tasks:
     """Owns tasks: `close` cancels them all and waits for their end."""
 

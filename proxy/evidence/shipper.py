@@ -105,7 +105,7 @@ class Shipper:
                 while self.waiting:
                     try:
                         await self._ship_own()
-                    except StoreError:
+                    except Exception:  # noqa: BLE001 - whatever the store's client meets, until the deadline it is tried again
                         await asyncio.sleep(FIRST_PAUSE)
         except TimeoutError:
             return False

@@ -27,7 +27,7 @@ from proxy.observe.lately import Lately, p95
 from proxy.observe.log import ExchangeLog
 from proxy.observe.sink import Sink
 from proxy.settings import Settings
-from proxy.tasks import Tasks
+from proxy.tasks import Tasks, anyway
 from proxy.wire import ops, sockets, state
 from proxy.wire import store as stores
 from proxy.wire.answering import Answers
@@ -293,23 +293,23 @@ class Program:
             self.present.plane.upstream.close()
         await self._edge_tasks.close()
         await self.discard()
-        if self._evidence is not None and not await self._evidence.flush(FLUSH_SECONDS):
+        if self._evidence is not None and not await self._evidence.flush(FLUSH_SECONDS, report):
             _log.warning("spool_not_empty", detail="the store did not take everything; the next start ships the rest")
         await self._close()
 
     async def _close(self) -> None:
         await self._tasks.close()
         if self._ops is not None:
-            await self._ops.stop()
+            await anyway("ops", self._ops.stop(), report)
         if hasattr(self.present, "side"):
-            await self.present.side.sources.close()
+            await anyway("sources", self.present.side.sources.close(), report)
         if self._evidence is not None:
             self._evidence.spool.close()
         for store in (self._store, self._readers_store):
             if store is not None:
-                await store.close()
+                await anyway("store", store.close(), report)
         if self._own_store is not None:
-            await self._own_store.stop()
+            await anyway("store", self._own_store.stop(), report)
         for sock in (self.socket, self.ops_socket):
             if sock is not None:
                 sock.close()

@@ -38,7 +38,7 @@ from proxy.evidence.writes import Keep
 from proxy.settings import Settings
 from proxy.sources.fresh import Fresh
 from proxy.sources.held import Held
-from proxy.tasks import Tasks
+from proxy.tasks import Report, Tasks, anyway
 from proxy.wire.state import StartFault
 
 _log = structlog.get_logger("silence")
@@ -139,16 +139,15 @@ class Evidence:
         """Ask no more whether we listen: another process does so now, on the same socket."""
         _ = self._beating.cancel()
 
-    async def flush(self, seconds: float) -> bool:
-        """Bring what is left to the store. False when some of it stays in the spool, for the next start."""
+    async def flush(self, seconds: float, report: Report) -> bool:
+        """Bring what is left to the store. False when some of it stays in the spool, for the next start. What else than the
+        store's own trouble is met in one part is reported, and keeps no other part from its end."""
         self.clerk.write_repeats(time.time())
+        parts = (self.aliases.flush, self.history.flush_all, self.events.flush, self.oauth.flush, self.heartbeat.flush)
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(seconds):
-                await self.aliases.flush()
-                await self.history.flush_all()
-                await self.events.flush()
-                await self.oauth.flush()
-                await self.heartbeat.flush()
+                for flush in parts:
+                    await anyway("flush", flush(), report, but=(StoreError, TimeoutError))
         return await self.shipper.flush(seconds)
 
 
