@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import msgspec
@@ -10,6 +11,7 @@ import typer
 
 from proxy.cli import screen, times
 from proxy.cli.configuration import ConfigOption, JsonOption, settings_from
+from proxy.cli.naming import never_seen
 from proxy.cli.reading import ask, now
 from proxy.cli.screen import Status
 from proxy.core.diagnosis import Code, diagnose
@@ -41,7 +43,12 @@ def absence(
     at = _instant("--reported", reported, moment) if reported is not None else None
     settings = settings_from(config)
     known = settings.tenants.get(tenant)
-    found = ask(settings, functools.partial(_asked, tenant=tenant, first=first, last=last, reported_at=at, known=known))
+    found, nobody = ask(
+        settings,
+        functools.partial(_asked, tenant=tenant, first=first, last=last, reported_at=at, known=known, config=config),
+    )
+    if nobody:
+        screen.say(f"{nobody} What follows proves nothing of another name.", "yellow")
     cause = diagnose(found.evidence).cause
     if as_json:
         screen.as_json({**msgspec.to_builtins(found.answer), "cause": msgspec.to_builtins(cause)})
@@ -55,13 +62,20 @@ def absence(
 
 
 async def _asked(
-    reader: EvidenceReader, tenant: str, first: float, last: float, reported_at: float | None, known: Tenant | None
-) -> Silence:
+    reader: EvidenceReader,
+    tenant: str,
+    first: float,
+    last: float,
+    reported_at: float | None,
+    known: Tenant | None,
+    config: Path | None,
+) -> tuple[Silence, str]:
     every, client = (known.expected_every, known.client) if known is not None else (None, None)
     try:
-        return await silence(reader, tenant, first, last, reported_at, every, client)
+        found = await silence(reader, tenant, first, last, reported_at, every, client)
     except ValueError as error:
         _usage(str(error))
+    return found, await never_seen(reader, tenant, config)
 
 
 def _instant(option: str, text: str, moment: float) -> float:

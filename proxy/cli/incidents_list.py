@@ -12,6 +12,7 @@ import typer
 
 from proxy.cli import screen, times
 from proxy.cli.configuration import ConfigOption, JsonOption, command_for, settings_from
+from proxy.cli.naming import never_seen
 from proxy.cli.reading import ask, now, store_fix, store_trouble
 from proxy.cli.screen import Status
 from proxy.core.incident import Incident
@@ -46,6 +47,9 @@ def list_incidents(
         why = store_trouble(settings, found.store_error)
         screen.say(f"The store cannot be reached ({why}): only what lies in the spool is shown.", "yellow")
         screen.say(f"  {store_fix(settings)}")
+    empty = not found.incidents and not found.store_error
+    if tenant is not None and empty and (nobody := ask(settings, lambda reader: never_seen(reader, tenant, config))):
+        screen.say(nobody, "yellow")
     if as_json:
         screen.as_json({"incidents": found.incidents, "next": found.before, "store_error": found.store_error})
     else:

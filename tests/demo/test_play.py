@@ -142,6 +142,12 @@ async def test_every_command_on_the_living_demo_and_no_token_anywhere(living, fo
     seen = {one["tenant"]: one["last"]["at"] for one in json.loads(run("last-seen", "--json", *chosen).stdout)}
     assert [told[name] for name in ("initech", "umbrella")] == [seen[name] for name in ("initech", "umbrella")]
 
+    for status, *words in [(0, "absence", "--from", "1h", "--tenant"), (0, "incidents", "list", "--tenant"), (3, "last-seen")]:
+        misspelt, right = run(*words, "Acme", *chosen), run(*words, "acme", *chosen)
+        assert (status, 0) == (misspelt.returncode, right.returncode), words
+        assert "No tenant named Acme was ever seen here. Did you mean acme? scim-witness tenants" in misspelt.stderr
+        assert "ever seen" not in right.stderr
+
     (acme,) = [incident for incident in listed if incident["tenant"] == "acme"]
     bundle = folder / "bundle.html"
     for status, arguments in [
