@@ -91,7 +91,10 @@ destination = "{self.log}"
         assert self._process is not None
         if self._process.poll() is None:
             self._process.terminate()
-        return self._process.wait(30)
+        status = self._process.wait(30)
+        if status:
+            print((self.directory / "output").read_text(errors="replace"))  # what a failed test shows
+        return status
 
     def command(self, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
         """Run another command of the program on this deployment."""
