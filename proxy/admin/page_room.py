@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import importlib.resources
 import math
+import shlex
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -62,7 +63,7 @@ class Room:
         )
         self._environment.filters |= {
             "utc": utc, "ago": ago, "iso": _iso, "short": _short, "milliseconds": _milliseconds, "path": _path, "clock": clock,
-            "table": table,
+            "table": table, "shell": shlex.quote,
         }  # fmt: skip
         self._environment.globals |= {"version": __version__, "vendored": assets()}
 

@@ -114,7 +114,10 @@ async def test_tenant_tells_of_silence_with_its_proven_share(world):
     text = await page(world, "/tenants/acme")
     assert "1 requests of acme arrived" in text
     assert "0.00 %" in text
-    assert "No request of nobody is on record" in await page(world, "/tenants/nobody")
+    nobody = await page(world, "/tenants/nobody%20there")
+    assert "No request of nobody there is on record" in nobody
+    assert ("Nobody of this name was ever seen" in nobody, "Nobody of this name" in text) == (True, False)
+    assert "absence --tenant &#39;nobody there&#39; --from 7d" in nobody
     assert "refused" in text
 
 
