@@ -27,6 +27,8 @@ def any_of(annotation: object, odd: bool) -> st.SearchStrategy[typing.Any]:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (types.UnionType, typing.Union):
         return st.one_of([any_of(argument, odd) for argument in arguments])
+    if origin is tuple and arguments[-1] is not ...:
+        return st.tuples(*[any_of(argument, odd) for argument in arguments])
     if origin is tuple:
         return st.lists(any_of(arguments[0], odd), max_size=3).map(tuple)
     if origin is dict:
