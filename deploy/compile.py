@@ -73,6 +73,7 @@ ROAD: Final = (
 DIRECTIVES: Final = {
     "language_level": 3,
     "annotation_typing": False,  # annotations mean what they mean to Python: nothing is checked or converted by them
+    "nonecheck": True,  # an attribute of None is an AttributeError there too, and no crash
     "binding": True,  # functions bind and have signatures, as ever
 }
 FLAGS: Final = ("-O1", "-g0", "-fno-asynchronous-unwind-tables", "-DCYTHON_CLINE_IN_TRACEBACK=0")

@@ -7,13 +7,16 @@ with that very hash is taken in its place, and otherwise the source itself. So a
 missing here is missed, and SCIM_WITNESS_PURE=1 runs everything from its source.
 
 Beside some sources lies a `.pxd` file. It tells Cython which attributes the objects of a class have, so that compiled code
-finds them by their place and not by their name; to Python it says nothing. It counts as a part of its source.
+finds them by their place and not by their name; to Python it says nothing. It counts as a part of its source. Where it names
+a class of another module (`cimport`), that one's source and declarations count as a part too, and what is compiled runs only
+beside the other's compiled form: it would look for attributes in places that a plain object does not have.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
@@ -26,6 +29,7 @@ HERE: Final = Path(__file__).parent
 SUFFIX: Final = EXTENSION_SUFFIXES[0]
 """How the name of a compiled module ends for this interpreter and machine; another's are not looked at."""
 SWITCH: Final = "SCIM_WITNESS_PURE"
+_CIMPORT: Final = re.compile(rb"^from (proxy[\w.]*) cimport ", re.MULTILINE)
 NO: Final = frozenset({"", "0", "false", "no", "off"})
 
 
@@ -47,7 +51,15 @@ class Compiled:
         if fullname not in self._modules:
             return None
         file = self._folder / name_of(self._package, fullname)
-        return spec_from_file_location(fullname, file) if file.exists() else None
+        if not file.exists() or not all(self._is_taken(part) for part in _parts(self._package, fullname)[1:]):
+            return None
+        return spec_from_file_location(fullname, file)
+
+    def _is_taken(self, module: str) -> bool:
+        """Whether a module is taken from here, or will be."""
+        file = self._folder / name_of(self._package, module)
+        loaded = sys.modules.get(module)
+        return file.exists() and (loaded is None or loaded.__file__ == str(file))
 
     def said(self) -> str:
         """Return `compiled`, `plain`, or `compiled, but for` the modules whose sources have changed."""
@@ -59,14 +71,32 @@ class Compiled:
 
 def name_of(package: Path, module: str) -> str:
     """Return the name of a compiled module, which holds the hash of its source. `package` is the folder of `proxy`."""
-    source = package.joinpath(*module.split(".")[1:]).with_suffix(".py")
-    if not source.exists():
-        return f"{module}-{SUFFIX}"
-    digest = hashlib.sha256(source.read_bytes())
-    declarations = source.with_suffix(".pxd")
-    if declarations.exists():
-        digest.update(declarations.read_bytes())
+    digest = hashlib.sha256()
+    for part in _parts(package, module):
+        source = _source(package, part)
+        if not source.exists():
+            return f"{module}-{SUFFIX}"
+        digest.update(source.read_bytes())
+        digest.update(_declarations(source))
     return f"{module}-{digest.hexdigest()}{SUFFIX}"
+
+
+def _parts(package: Path, module: str) -> list[str]:
+    """Return a module, and all those whose classes its declarations name, theirs included."""
+    found = [module]
+    for part in found:  # it grows meanwhile
+        named = (name.decode() for name in _CIMPORT.findall(_declarations(_source(package, part))))
+        found += [name for name in dict.fromkeys(named) if name not in found]
+    return found
+
+
+def _source(package: Path, module: str) -> Path:
+    return package.joinpath(*module.split(".")[1:]).with_suffix(".py")
+
+
+def _declarations(source: Path) -> bytes:
+    declarations = source.with_suffix(".pxd")
+    return declarations.read_bytes() if declarations.exists() else b""
 
 
 def is_off() -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from proxy.core.credential import Why
-from proxy.core.grammar import DIGITS, Fault, Fields, Limits, options, parse_fields, text_fault
+from proxy.core.grammar import DIGITS, MEMORABLE, Fault, Fields, Limits, options, parse_fields, text_fault
 
 
 class Here(enum.StrEnum):
@@ -67,6 +67,9 @@ class BadCredential(msgspec.Struct, frozen=True):
 _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-\"$-~]+) HTTP/([0-9])\.([0-9])")
 """A target is visible ASCII without `#` (RFC 3986 section 2): servers refuse or cut what else stands there, each in its way."""
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=\-]+(?::[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?")
+_hosts: set[bytes] = set()
+"""Good ones that were seen: a backend has a handful of names. When strangers have filled it, it is emptied."""
+_HOSTS_LIMIT: Final = 256
 _ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)(.*)", re.DOTALL)
 _METHOD_LIMIT: Final = 32
 _NEVER: Final = frozenset((b"CONNECT", b"TRACE"))
@@ -198,7 +201,7 @@ def _place(method: bytes, target: bytes, hosts: list[bytes], *, http11: bool) ->
     if not hosts and http11:
         return Fault(400, "no_host")
     host = hosts[0] if hosts else b""
-    if (hosts and not host) or (host and not _HOST.fullmatch(host)):
+    if host not in _hosts and ((hosts and not host) or (host and not _is_host(host))):
         return Fault(400, "host")
     if target[:1] == b"/":
         return target, host
@@ -213,6 +216,16 @@ def _place(method: bytes, target: bytes, hosts: list[bytes], *, http11: bool) ->
     if not rest and method == b"OPTIONS":
         return b"*", authority
     return (rest if rest[:1] == b"/" else b"/" + rest), authority
+
+
+def _is_host(host: bytes) -> bool:
+    if _HOST.fullmatch(host) is None:
+        return False
+    if len(host) <= MEMORABLE:
+        if len(_hosts) >= _HOSTS_LIMIT:
+            _hosts.clear()
+        _hosts.add(host)
+    return True
 
 
 def _body_length(lengths: list[bytes], codings: list[bytes], *, http11: bool) -> int | Fault:

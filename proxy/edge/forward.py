@@ -120,7 +120,7 @@ class Forwarder:
 
     def take_idle(self, sending: Sending, method: bytes) -> bool:
         """Give the request an idle connection, if one is at hand that is fit to carry it."""
-        connection = self._upstream.take_idle(writes=method in _RESERVED_FOR_IDEMPOTENT)
+        connection = self._upstream.take_idle(method in _RESERVED_FOR_IDEMPOTENT)
         if connection is None:
             return False
         sending.connection = connection

@@ -7,6 +7,7 @@ cdef class Passage:
     cdef public double at, started, lookup_seconds, backend_seconds
     cdef public Py_ssize_t attempts, bytes_in, bytes_out
     cpdef answered(self, by, status)
+    cpdef tenant(self, witness)
     cpdef exchange(self, tenant)
     cpdef _texts(self)
     cpdef _credential_shape(self)

@@ -179,7 +179,7 @@ class Passage:
         texts = (request.target, request.host, request.agent, request.trace)
         together = b"\n".join(texts)
         for secret in self._secrets():
-            if secret in together:
+            if together.find(secret) >= 0:
                 texts = (self.clean(texts[0]), self.clean(texts[1]), self.clean(texts[2]), self.clean(texts[3]))
         return request.method.decode(), mask(texts[0]), _written(texts[1]), _written(texts[2]), _written(texts[3])
 
@@ -209,7 +209,7 @@ class Passage:
         credential = self.credential
         if isinstance(credential, Bearer):
             token = credential.secret.reveal()
-            return (token, *_WORDS_WORTH_MASKING.findall(token)) if b"," in token else (token,)
+            return (token,) if token.find(b",") < 0 else (token, *_WORDS_WORTH_MASKING.findall(token))
         if isinstance(credential, Malformed):
             return _WORDS_WORTH_MASKING.findall(credential.presented.reveal())
         if isinstance(credential, Several) and self.request is not None:

@@ -63,12 +63,12 @@ class Upstream:
         """Whether `take_idle` may give one."""
         return bool(self._idle) and not (self._waiting or self._called)
 
-    def take_idle(self, *, writes: bool) -> BackendConnection | None:
+    def take_idle(self, writes: bool) -> BackendConnection | None:  # noqa: FBT001 - by place, or it costs as much as the rest
         """Return an idle connection that is fit to carry a request, at once and without waiting; None when there is none or
         others wait already."""
-        return None if self._waiting or self._called else self._take(writes=writes)
+        return None if self._waiting or self._called else self._take(writes)
 
-    def _take(self, *, writes: bool) -> BackendConnection | None:
+    def _take(self, writes: bool) -> BackendConnection | None:  # noqa: FBT001 - the same
         while self._idle:
             connection = self._idle.pop()
             if connection.fit_to_carry():
@@ -86,7 +86,7 @@ class Upstream:
         if self._waiting or self._called:
             await self._queue(patience)
         while True:
-            if not fresh and (connection := self._take(writes=writes)) is not None:
+            if not fresh and (connection := self._take(writes)) is not None:
                 return connection
             if self._open < self.options.max_connections:
                 return await self._connect()

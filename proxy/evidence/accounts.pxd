@@ -1,2 +1,3 @@
 cdef class Accounts:
     cdef public object _limit, _changed
+    cpdef saw(self, exchange)

@@ -1,3 +1,5 @@
+cimport cython
+
 cdef class _Count:
     cdef public object accepted, refused, first_accepted, last_accepted, first_refused, last_refused
 
@@ -7,4 +9,7 @@ cdef class _Token:
 
 cdef class Backends:
     cdef public object _limit, _tokens
+    @cython.locals(count=_Count)
+    cpdef saw(self, exchange)
+    @cython.locals(token=_Token)
     cpdef _count(self, fingerprint, address, at)

@@ -62,7 +62,7 @@ class ExchangeLog:
             body = self._encode(exchange)
         except UnicodeEncodeError:  # a lone surrogate in some text
             body = _encode_json(_without_surrogates(msgspec.structs.asdict(exchange)))
-        if not body.isascii() or b"\x7f" in body:
+        if not body.isascii() or body.find(b"\x7f") >= 0:
             body = to_ascii(body)
         thousandth = _THOUSANDTHS[int((exchange.at - second) * 1000)]
         self._sink.append(b"".join((self._prefix, thousandth, body[1:], b"\n")))

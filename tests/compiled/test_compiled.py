@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from importlib.machinery import ExtensionFileLoader
+from types import ModuleType
 
 import pytest
 
@@ -64,6 +65,43 @@ def test_what_is_declared_beside_a_source_is_a_part_of_it(package):
     assert one.said() == "plain"
     declarations.unlink()
     assert one.said() == "compiled"
+
+
+@pytest.fixture
+def dependent(package: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """The handler's declarations name a class of the judge, whose own are there too; both are compiled."""
+    monkeypatch.delitem(sys.modules, "proxy.edge.judge", raising=False)
+    (package / "edge/handler.pxd").write_text("from proxy.edge.judge cimport Judge\n")
+    (package / "compiled" / name_of(package, "proxy.edge.handler")).write_bytes(b"\x7fELF")
+    return package
+
+
+@pytest.mark.parametrize("changed", ["judge.py", "judge.pxd"])
+def test_what_another_modules_class_is_named_for_is_a_part_of_it(dependent, changed):
+    one = finder(dependent)
+    assert one.find_spec("proxy.edge.handler") is not None
+    (dependent / "edge" / changed).write_text("pure = 3\n")
+    assert one.find_spec("proxy.edge.handler") is None
+    assert one.said() == "plain"
+
+
+def test_nobody_runs_compiled_beside_a_plain_one_whose_places_it_knows(dependent, monkeypatch):
+    one = finder(dependent)
+    judge = ModuleType("proxy.edge.judge")
+    for file, taken in ((dependent / "compiled" / name_of(dependent, "proxy.edge.judge"), True), ("judge.py", False)):
+        judge.__file__ = str(file)
+        monkeypatch.setitem(sys.modules, "proxy.edge.judge", judge)
+        assert taken is (one.find_spec("proxy.edge.handler") is not None)
+    monkeypatch.delitem(sys.modules, "proxy.edge.judge")
+    (dependent / "compiled" / name_of(dependent, "proxy.edge.judge")).unlink()
+    assert one.find_spec("proxy.edge.handler") is None
+
+
+def test_two_that_name_each_other_are_parts_of_each_other(dependent):
+    (dependent / "edge/judge.pxd").write_text("from proxy.edge.handler cimport Handler\n")
+    names = {name_of(dependent, "proxy.edge.judge"), name_of(dependent, "proxy.edge.handler")}
+    (dependent / "edge/handler.py").write_text("pure = 3\n")
+    assert names.isdisjoint((name_of(dependent, "proxy.edge.judge"), name_of(dependent, "proxy.edge.handler")))
 
 
 def test_the_stale_one_among_fresh_ones_is_named(package):

@@ -157,7 +157,7 @@ async def test_failed_retry_does_not_touch_the_connection_it_gave_back():
     """The refused exchange's connection went back into the pool and may carry another client's request by now."""
     async with World.open(policy=policy(OnDisagreement.RETRY_ONCE)) as world:
         world.backend.script = refuses(*HTML, times=1)
-        connect, gate = world.upstream._connect, asyncio.Event()
+        gate = asyncio.Event()
 
         async def fails_once_asked_again():
             if world.backend.requests and not other:
@@ -165,14 +165,14 @@ async def test_failed_retry_does_not_touch_the_connection_it_gave_back():
                 other.append(asyncio.create_task(world.ask(post(b"x", extra=b"X-Case: other\r\n"))))
                 await until(lambda: len(world.backend.requests) == 2)
                 raise ExchangeError(FaultKind.BACKEND_UNREACHABLE, untouched=True)
-            return await connect()
+            return await world.upstream.really_connect()
 
         async def slow(talk: Talk) -> None:
             await gate.wait()
             await echo(talk)
 
         other: list[asyncio.Task] = []
-        world.upstream._connect = fails_once_asked_again
+        world.upstream.connects = fails_once_asked_again
         answer = await world.ask(get())
         assert 502 == answer.status
         gate.set()

@@ -327,15 +327,15 @@ async def test_a_waiter_that_is_cancelled_when_called_passes_the_call_on():
         held = await pool.acquire(writes=False)
         first, second = asyncio.create_task(pool.acquire(writes=False)), asyncio.create_task(pool.acquire(writes=False))
         await until(lambda: pool.queued == 2)
-        call, calls = pool._call_next, []
+        calls = []
 
         def call_and_cancel() -> None:
-            call()
+            pool.really_call_next()
             calls.append(1)
             if len(calls) == 1:
                 first.cancel()
 
-        pool._call_next = call_and_cancel
+        pool.calls_next = call_and_cancel
         held.close()
         connection = await asyncio.wait_for(second, 5.0)
         assert first.cancelled()
@@ -348,14 +348,14 @@ async def test_newcomers_do_not_overtake_those_who_wait():
     async with World.open(upstream={"max_connections": 1, "queue_timeout": 5.0}) as world:
         await world.good()
         pool = world.upstream
-        connection = pool.take_idle(writes=False)
+        connection = pool.take_idle(False)
         assert connection is not None
         waiting = asyncio.create_task(pool.acquire(writes=False))
         await until(lambda: pool.queued == 1)
         # as a release does, with a newcomer in the same turn of the loop
         pool._idle.append(connection)
         pool._call_next()
-        assert pool.take_idle(writes=False) is None
+        assert pool.take_idle(False) is None
         newcomer = asyncio.create_task(pool.acquire(writes=False))
         assert connection is await waiting
         connection.close()

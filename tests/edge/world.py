@@ -9,7 +9,7 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from proxy.core.history import TokenHistory
 from proxy.core.incident import Admission, Case, Incident, Unrecorded, new_id
 from proxy.core.policy import Policy
 from proxy.core.token import Known, Reading, TokenState, Unavailable, Unknown
+from proxy.edge.backend_connection import BackendConnection
 from proxy.edge.client_connection import Times
 from proxy.edge.client_ports import Road
 from proxy.edge.deadlines import Deadlines
@@ -237,6 +238,26 @@ class Raw:
         self.writer.transport.abort()
 
 
+class Pool(Upstream):
+    """A pool of which a test may take over how it connects and whom it calls next (`really` is how it does by itself): a
+    compiled object's methods cannot be replaced."""
+
+    connects: Callable[[], Awaitable[BackendConnection]] | None = None
+    calls_next: Callable[[], None] | None = None
+
+    async def _connect(self) -> BackendConnection:
+        return await (self.connects or self.really_connect)()
+
+    async def really_connect(self) -> BackendConnection:
+        return await super()._connect()
+
+    def _call_next(self) -> None:
+        (self.calls_next or self.really_call_next)()
+
+    def really_call_next(self) -> None:
+        super()._call_next()
+
+
 @dataclass
 class World:
     """See the module."""
@@ -245,7 +266,7 @@ class World:
     tokens: FakeTokens
     witness: FakeWitness
     listener: Listener
-    upstream: Upstream
+    upstream: Pool
     deadlines: Deadlines
     tasks: Tasks
     handler: Handler
@@ -283,7 +304,7 @@ class World:
         deadlines = Deadlines()
         _ = tasks.keep(deadlines.run, "deadlines")
         options = UpstreamOptions(**{"host": "127.0.0.1", "port": backend.port, **(upstream or {})})
-        pool = Upstream(options, deadlines, Limits())
+        pool = Pool(options, deadlines, Limits())
         fingerprinter = Fingerprinter(b"k" * 32)
         tokens, witness, peers = FakeTokens(fingerprinter), FakeWitness(), Peers(trusted)
         rules = policy or Policy()
