@@ -84,4 +84,5 @@ def _tell(found: list[Verified], gone: dict[str, float]) -> None:
         screen.line(f"{what}: {fault.incident} {fault.name}".rstrip(": "), "bold red")
     checked = sum(chain.checked for chain in found)
     faults = sum(chain.fault is not None for chain in found)
-    screen.line(f"{checked} records in {len(found)} chains checked, {faults} faults.", "" if faults else "green")
+    chains = "1 chain" if len(found) == 1 else f"{len(found)} chains"
+    screen.line(f"{checked} records in {chains} checked, {faults} fault{'' if faults == 1 else 's'}.", "" if faults else "green")

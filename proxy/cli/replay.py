@@ -33,7 +33,7 @@ _SENTENCES: Final = {
     Outcome.OTHER_REASON: "A request like it would be refused now for another reason.",
     Outcome.NOT_JUDGED: "It cannot be judged again.",
 }
-_WITH_TOKEN: Final = "Give the token on stdin: replay INCIDENT --with-token < FILE"  # noqa: S105 - advice, not a token
+_WITH_TOKEN: Final = "Give the token on stdin: scim-witness replay INCIDENT --with-token < FILE"  # noqa: S105 - advice, not a token
 _TIMES: Final = frozenset(("created_at", "revoked_at"))
 
 
