@@ -85,4 +85,6 @@ def _tell(found: list[Verified], gone: dict[str, float]) -> None:
     checked = sum(chain.checked for chain in found)
     faults = sum(chain.fault is not None for chain in found)
     chains = "1 chain" if len(found) == 1 else f"{len(found)} chains"
-    screen.line(f"{checked} records in {chains} checked, {faults} fault{'' if faults == 1 else 's'}.", "" if faults else "green")
+    screen.line(
+        f"{checked} records in {chains} checked, {faults} fault{'' if faults == 1 else 's'}.", "" if faults else "green"
+    )
