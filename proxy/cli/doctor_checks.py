@@ -68,7 +68,7 @@ async def examine(settings: Settings) -> list[Group]:
         Group("Listeners", tuple(_listeners(settings, running=running))),
         Group("Backend", await _backend(settings)),
     ]
-    groups += [Group(f"Source {name}", findings) for name, findings in await _sources(settings)]
+    groups += await _sources(settings)
     return [*groups, Group("Store", await _store(settings))]
 
 
@@ -177,12 +177,16 @@ def _trust(settings: Settings) -> ssl.SSLContext | bool:
     return context
 
 
-async def _sources(settings: Settings) -> Sequence[tuple[str, tuple[Finding, ...]]]:
-    """Ask every source. They are built anew, with a throw-away key: a check names no token."""
+async def _sources(settings: Settings) -> Sequence[Group]:
+    """Ask every source. They are built anew, with a throw-away key: a check names no token. One whose own files are no use
+    keeps all of them from being built, as it keeps the proxy from starting."""
     tasks = Tasks(lambda _name, _error: None)
     try:
         sources = sources_of(settings, Fingerprinter(secrets.token_bytes(32)), tasks, lambda _text: None)
-        return [(source.name, await _source(source)) for source in sources if isinstance(source, Checked)]
+        return [Group(f"Source {source.name}", await _source(source)) for source in sources if isinstance(source, Checked)]
+    except StartFault as fault:
+        fix = "correct it, or the proxy does not start"
+        return [Group("Sources", tuple(_fault(line, fix) for line in str(fault).splitlines()))]
     finally:
         await tasks.close()
 

@@ -106,6 +106,18 @@ async def test_sql_of_the_vendor_that_does_not_fit_is_found_by_asking(settings, 
     assert all("no_such_column" in fault.what and "source.owner" in fault.fix for fault in faults)
 
 
+async def test_a_token_file_that_is_missing_or_broken_is_a_fault_and_hides_nothing(settings, tmp_path):
+    built = settings()
+    (tmp_path / "tokens.toml").write_text('[[token]]\nname = "x"\n')
+    broken = (await findings(built))["Sources"]
+    assert {Level.FAULT} == {finding.level for finding in broken}
+    assert all(any(word in finding.what for finding in broken) for word in ("digest: is required", "created_at: must be"))
+    (tmp_path / "tokens.toml").unlink()
+    found = await findings(built)
+    (missing,) = found["Sources"]
+    assert (Level.FAULT, True, True) == (missing.level, "No such file" in missing.what, "Store" in found)
+
+
 async def test_a_folder_open_to_others_is_warned_of(settings, tmp_path):
     (tmp_path / "state").mkdir(mode=0o755)
     found = await findings(settings())
