@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import Final
 
 FAMILY_LENGTH: Final = 40
@@ -16,6 +17,7 @@ V6_PREFIX: Final = 48
 _memo: dict[tuple[str, str], tuple[str, str]] = {}
 
 
+@lru_cache(2_048)  # a flood comes from few addresses, and every refusal asks
 def prefix_of(address: str) -> str:
     """The /24 or /48 around an address; the text itself when it is none (a unix socket)."""
     try:
