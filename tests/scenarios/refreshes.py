@@ -169,6 +169,17 @@ async def the_refresh_token_was_revoked_in_the_console(w: World) -> str:
     return await named(w, incident)
 
 
+@nearly("token_rotated")
+async def refreshed_through_us_and_revoked_before_anybody_used_the_new_one(w: World) -> str:
+    okta = await Connection.of(await _vendor(w))
+    old = okta.access
+    await w.works(old)
+    status, _ = await okta.refresh()
+    assert status == 200
+    await w.revoke(old)
+    return await named(w, await w.until_failing(old, "revoked"))
+
+
 @plays("refresh_failed")
 async def the_client_secret_was_changed(w: World) -> str:
     v = await _vendor(w)

@@ -21,6 +21,7 @@ ROUND_TRIP: Final = 0.1
 """Seconds: a client needs longer between receiving a refreshed token and its first use; a regeneration takes less."""
 AT_ONCE: Final = "no_previous_refresh_token"
 """The schema flag of a Doorkeeper without that column: a refresh itself revokes the row (refresh_token_request.rb)."""
+UNUSED: Final = "The successor has not been used yet; Doorkeeper revokes the old token only at its first use."
 NULLABLE: Final = "previous_refresh_token_nullable"
 """The schema flag of doorkeeper#1497: previous_refresh_token may be NULL and then matches any row without a refresh token."""
 
@@ -32,11 +33,13 @@ def examine_rotated(scene: Scene) -> Found | None:
     row, end = scene.last_row, revoked_at(scene)
     if row is None or end is None or row.refreshable is False:
         return None
-    event = _refresh_of(scene)
+    successors = [s for s in scene.related("successor") if s.created_at <= end + ONE_EVENT]
+    event = _refresh_of(scene, end)
     if event is not None:
         line = f"A refresh with this token's refresh token passed through here at {utc(event.at)} and was granted."
-        return _rotated(scene, row, event.at, Confidence.CERTAIN, (line,), ())
-    successors = [s for s in scene.related("successor") if s.created_at <= end + ONE_EVENT]
+        unused = AT_ONCE not in scene.flags and any(s.used is False for s in successors)
+        sure = Confidence.POSSIBLE if unused else Confidence.CERTAIN
+        return _rotated(scene, row, event.at, sure, (line,), (UNUSED,) if unused else ())
     if successors:
         return _by_successor(scene, row, successors[0])
     if not row.refreshable:
@@ -122,10 +125,11 @@ def _far(newer: Sibling, end: float) -> bool:
     return end - newer.created_at > HANDOVER
 
 
-def _refresh_of(scene: Scene) -> OauthEvent | None:
-    """The last granted refresh in which this token's refresh token was presented, before the incident."""
+def _refresh_of(scene: Scene, end: float) -> OauthEvent | None:
+    """The last granted refresh in which this token's refresh token was presented, before it ended and before the incident."""
     mine = [e for e in scene.evidence.oauth if e.presented and e.presented == scene.fingerprint]
     granted = [e for e in mine if e.grant_type == "refresh_token" and 200 <= e.status < 300 and e.at <= scene.at]
+    granted = [e for e in granted if scene.source_time(e.at) <= end + ONE_EVENT]
     return max(granted, key=lambda e: (e.at, repr(e)), default=None)
 
 
@@ -137,8 +141,7 @@ def _by_successor(scene: Scene, row: Known, successor: Sibling) -> Found:
     if seen:
         line += f" It was first used at {utc(first_use)}, when this one ended."
     elif successor.used is False:
-        against = ("The successor has not been used yet; Doorkeeper revokes the old token only at its first use.",)
-        return _rotated(scene, row, successor.created_at, Confidence.POSSIBLE, (line,), against)
+        return _rotated(scene, row, successor.created_at, Confidence.POSSIBLE, (line,), (UNUSED,))
     sure = Confidence.CERTAIN if successor.used else Confidence.LIKELY
     return _rotated(scene, row, successor.created_at, sure, (line,), ())
 
@@ -289,7 +292,7 @@ ROTATED: Final = Rule(
     "The client refreshed its token and went on with the old one, which Doorkeeper revoked at the first use of the new one.",
     "Another row came from this row's refresh token (its previous_refresh_token, or a refresh that passed through here), and "
     "this row was revoked at or after that; or a newer row with a refresh token was first used here as this one ended. A "
-    "successor that nobody has used yet decides nothing.",
+    "successor that nobody has used yet decides nothing, though its refresh passed through here.",
     "{client} refreshed at {refreshed} and kept the old token. Check that one connection only uses these credentials; have the "
     "customer authorize again.",
     "{client} renewed its access at {refreshed} but kept sending the previous token, which ended with the renewal. Please "

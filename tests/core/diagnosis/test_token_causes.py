@@ -130,6 +130,10 @@ NOT_ROTATED = {
         OAUTH, surroundings=around(newer(AT - HOUR - 0.02, refreshable=True)), first_uses_of_rows={"8": AT - HOUR + 0.05}
     ),
     "a static token": refusal(REVOKED, surroundings=around(newer(AT - HOUR - 2, used=True))),
+    "the refresh passed through here, and nobody used the new one": refusal(
+        OAUTH, surroundings=around(successor(AT - HOUR - 2, used=False)), oauth=(REFRESH,)
+    ),
+    "revoked before the refresh": refusal(row(revoked_at=AT - 2 * HOUR, refreshable=True), oauth=(REFRESH,)),
     "a static token, where a refresh rotates at once": refusal(
         REVOKED, surroundings=around(newer(AT - HOUR + 0.01), flags=("no_previous_refresh_token",))
     ),
