@@ -28,7 +28,7 @@ from proxy.supervise.fleet import SCRAPE_SECONDS, Fleet
 from proxy.supervise.inherited import left_for_children
 from proxy.supervise.slot import Hand, launch
 from proxy.supervise.worker import OPENMETRICS
-from proxy.tasks import Tasks
+from proxy.tasks import Tasks, anyway
 from proxy.wire import Place, StartFault, ops, sockets, state
 from proxy.wire import store as stores
 from proxy.wire.answering import Answers
@@ -242,13 +242,13 @@ class Supervisor:
         await self._fleet.end(COMMAND_SECONDS)
         await self._tasks.close()
         if self._ops is not None:
-            await self._ops.stop()
+            await anyway("ops", self._ops.stop(), report)
         if self._sources is not None:
-            await self._sources.close()
+            await anyway("sources", self._sources.close(), report)
         if self._readers_store is not None:
-            await self._readers_store.close()
+            await anyway("store", self._readers_store.close(), report)
         if self._store is not None:
-            await self._store.stop()
+            await anyway("store", self._store.stop(), report)
         for sock in (self.socket, self.ops_socket):
             if sock is not None:
                 sock.close()
