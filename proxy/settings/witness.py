@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -26,7 +27,28 @@ def _store_url(value: SecretStr) -> SecretStr:
             "must be a URL of Redis or Valkey: write it like redis://host:6379/0, rediss://host/0, unix:///path, "
             "redis+sentinel://h1,h2/master or redis+cluster://h1,h2"
         )
+    if wrong := _fault_of(value.get_secret_value()):
+        raise ValueError(wrong)
     return value
+
+
+def _fault_of(url: str) -> str:
+    """What the store's driver would not take, for it would say so only when the program runs. Never a part of the URL."""
+    scheme, _, rest = url.partition("://")
+    kind = scheme.partition("+")[2]
+    place, _, path = rest.partition("?")[0].partition("/")
+    nodes = place.rpartition("@")[2].split(",") if scheme != "unix" else []
+    try:
+        hosts = [part.hostname for part in map(urlsplit, [f"//{node}" for node in nodes]) if part.port is None or part.port]
+    except ValueError:
+        return "has a port that is no number: write it like redis://host:6379/0; in a password @ is %40, / %2F, # %23"
+    if kind and not all(hosts):
+        return "names no host between its commas: write it like redis+cluster://h1,h2:7001"
+    if kind == "sentinel" and not path.strip("/"):
+        return "does not name the master: write it like redis+sentinel://h1,h2/master"
+    if kind == "cluster" and path.strip("/"):
+        return "has a path, and a Cluster has no database number: write it like redis+cluster://h1,h2"
+    return ""
 
 
 def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.evidence.connect import StoreOptions, connect
 from proxy.settings import SettingsFault, load
 
 BASE = {
@@ -83,6 +84,40 @@ def test_fault_between_keys(key, message, changes):
     found = [(fault.key.removeprefix("SCIM_WITNESS_"), fault.message) for fault in raised.value.faults]
     assert any(where.startswith(key) and message in what for where, what in found), found
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    "message, url",
+    [
+        ("a URL of Redis or Valkey", "http://host:6379"),
+        ("a port that is no number", "redis://host:port/0"),
+        ("a port that is no number", "redis://:planted/secret@host:6379/0"),
+        ("a port that is no number", "redis+cluster://h1:7001,h2:x"),
+        ("no host between its commas", "redis+cluster://h1,,h2"),
+        ("no host between its commas", "redis+sentinel://:26379/master"),
+        ("does not name the master", "redis+sentinel://h1,h2"),
+        ("has no database number", "redis+cluster://h1,h2/1"),
+    ],
+)
+def test_store_url_that_no_driver_takes(message, url):
+    with pytest.raises(SettingsFault) as caught:
+        load(None, environ({"STORE__URL": url}))
+    (fault,) = caught.value.faults
+    assert (fault.key, True) == ("SCIM_WITNESS_STORE__URL", message in f"{fault.message}. {fault.fix}")
+    assert ("planted" in str(fault), bool(fault.fix)) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host", "redis://:p%40w@host:6379/0", "redis://[::1]:6379/0", "rediss://u:p@host/1?ssl_ca_certs=a,b:c", "unix:///run/v.sock?db=1",
+        "redis+sentinel://u:p@h1:26379,[::1]:26379/master?db=0", "rediss+cluster://h1,h2:7001/",
+    ],
+)  # fmt: skip
+def test_store_url_that_a_driver_takes(url):
+    settings = load(None, environ({"STORE__URL": url}))
+    assert url == settings.store.url.get_secret_value()
+    connect(StoreOptions(url=url))
 
 
 @pytest.mark.parametrize(
