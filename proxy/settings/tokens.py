@@ -14,6 +14,9 @@ from proxy.settings.section import Bytes, Section, SourceName, Words
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62})?")
 
+_NODE: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
+"""A host, an IPv6 address or an encoded folder of a socket, and perhaps a port."""
+
 
 def _identifier(value: str) -> str:
     if not _IDENTIFIER.fullmatch(value):
@@ -24,12 +27,21 @@ def _identifier(value: str) -> str:
 def _postgres(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(("postgres://", "postgresql://")):
         raise ValueError("must be a PostgreSQL URL: write it like postgresql://scim_witness@db.example.com/app")
-    return value
+    return _unbroken(value)
 
 
 def _mysql(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(("mysql://", "mysql2://", "mariadb://")):
         raise ValueError("must be a MySQL URL: write it like mysql://scim_witness@db.example.com/app?ssl_mode=verify_identity")
+    return _unbroken(value)
+
+
+def _unbroken(value: SecretStr) -> SecretStr:
+    """A password with these characters as they are moves the end of the host. Nothing of the URL is told."""
+    place, _, path = value.get_secret_value().partition("://")[2].partition("?")[0].partition("/")
+    nodes = place.rpartition("@")[2].split(",")
+    if "#" in place + path or "@" in path or not all(_NODE.fullmatch(node) for node in nodes):
+        raise ValueError("has a port that is no number, or @, / or # in its password: write these as %40, %2F and %23")
     return value
 
 

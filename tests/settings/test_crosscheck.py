@@ -120,6 +120,33 @@ def test_store_url_that_a_driver_takes(url):
     connect(StoreOptions(url=url))
 
 
+@pytest.mark.parametrize("kind", ["postgres", "mysql"])
+@pytest.mark.parametrize(
+    "good, rest",
+    [
+        (True, "u@h1:5432,[::1]:5433,h3/app?target_session_attrs=primary"),
+        (True, "u:p%40%2F%23@h/app"),
+        (True, "u:p@w@h:1/app"),  # the last @ is the one that counts
+        (True, "u@/app?host=%2Ftmp%2Fpg"),
+        (True, "u@%2Ftmp%2Fpg/app"),
+        (False, "u:planted/secret@h/app"),
+        (False, "u:planted#secret@h/app"),
+        (False, "u:planted@secret/w@h/app"),
+        (False, "u@h:planted/app"),
+        (False, "u@h1:1,h2:planted/app"),
+    ],
+)
+def test_a_password_that_is_not_encoded_is_a_fault_of_the_dsn(kind, good, rest):
+    changes = DOORKEEPER | {"SOURCE__KIND": f"doorkeeper_{kind}", "SOURCE__DSN": f"{kind}://{rest}"}
+    if good:
+        assert load(None, environ(changes)).source[0].dsn.get_secret_value().endswith(rest)
+        return
+    with pytest.raises(SettingsFault) as caught:
+        load(None, environ(changes))
+    (fault,) = caught.value.faults
+    assert (True, False) == ("%40, %2F and %23" in str(fault), "planted" in str(fault))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
