@@ -121,7 +121,7 @@ def examine_unknown(scene: Scene) -> Found | None:
             *(() if damaged else (f"No row at {utc(scene.at)} ({scene.then.via if scene.then else 'unknown'}).",)),
             *said_of_it(scene),
             "It was never seen to work here.",
-            *(("Nothing like it was found: no mangled form, no other kind of secret.",) if scene.searched else ()),
+            *(("Nothing like it was found: no damage that is looked for, no other kind of secret.",) if scene.searched else ()),
         ),
         evidence_against=(
             *(() if scene.confirmed or damaged else ("Only a replica was asked; it may have lagged behind.",)),

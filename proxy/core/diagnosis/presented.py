@@ -88,6 +88,7 @@ def _matched(match: NearMiss, why: str) -> Found:
         Confidence.CERTAIN,
         f"The client sends a known token in a damaged form: {wrong}.",
         evidence_for=(f"With that undone ({change}) it is the token with fingerprint {match.fingerprint}, row {match.row}.",),
+        missing=("whether that token is alive: scim-witness token with its fingerprint",),
         words={"wrong": wrong, "repair": repair},
     )
 

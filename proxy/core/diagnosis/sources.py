@@ -295,8 +295,8 @@ HASHING: Final = Rule(
     "Doorkeeper's hash_token_secrets was switched on (or its strategy changed), and old rows are not found any more.",
     "The other stored form of the presented token is in the table; as a rule many tenants become unknown at once.",
     "The row is stored as {forms}. Enable `hash_token_secrets fallback: :plain` at Doorkeeper and set the same form for this "
-    "source.",
-    "Your access token is correct; a change on our side kept it from being recognised. Nothing has to be changed. When we have "
-    "corrected it, please run the failed provisioning tasks of {client} again.",
+    "source; see first that the row itself is alive.",
+    "Your access token is one of ours; a change on our side kept it from being recognised. For now nothing has to be changed. "
+    "When we have corrected it, please run the failed provisioning tasks of {client} again.",
     examine_hashing,
 )

@@ -9,7 +9,7 @@ from proxy.core.diagnosis import diagnose
 from proxy.core.history import StateChange
 from proxy.core.incident import BackendAnswer
 from proxy.core.memory import OauthEvent
-from proxy.core.token import OwnerState, Unknown
+from proxy.core.token import NearMiss, OwnerState, Unknown
 from tests.core.diagnosis.world import AT, DAY, FP, ROW, around, backend_refusal, history, newer, reading, refusal, reread, row
 
 HOUR = 3600
@@ -110,3 +110,15 @@ def test_what_keeps_no_rows_decides_nothing_and_is_quoted(via, why, told, past):
     incident = msgspec.structs.replace(refused.incident, reading=look, second_look=look)
     cause = diagnose(msgspec.structs.replace(refused, incident=incident)).cause
     assert ("undetermined", True) == (cause.code, told in " ".join((*cause.evidence_for, *cause.missing)))
+
+
+def test_that_a_damaged_token_is_a_known_one_does_not_say_that_it_lives():
+    near = NearMiss("truncated", "token", "ee", 7, "acme")
+    cause = diagnose(refusal(Unknown(), "unknown", around(misses=(near,)), past=None)).cause
+    assert ("token_mangled", True) == (cause.code, any("is alive" in line for line in cause.missing))
+
+
+def test_that_another_form_is_stored_does_not_say_that_the_row_lives():
+    near = NearMiss("none", "token", "ee", 7, "acme")
+    cause = diagnose(refusal(Unknown(), "unknown", around(misses=(near,)), past=None)).cause
+    assert ("hashing_switched", True) == (cause.code, "see first that the row itself is alive" in cause.advice_operator)
