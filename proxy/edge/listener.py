@@ -186,7 +186,7 @@ class Listener:
         """Stop accepting, let every exchange end, within `seconds`. Returns how many connections had to be cut."""
         self.draining = True
         if self._server is not None:
-            self._server.close()
+            await _close(self._server)
         if self._door is not None:
             self._door.close()
         loop = asyncio.get_running_loop()
@@ -205,6 +205,18 @@ class Listener:
         for client in cut:
             client.break_off()
         return len(cut)
+
+
+async def _close(server: asyncio.AbstractServer) -> None:
+    """Accept no more. asyncio's own server drops what it accepted in the turn in which it is closed, open and unheard: so it
+    stops listening first, and is closed when what it has accepted stands on its own."""
+    if isinstance(server, asyncio.Server):
+        loop = asyncio.get_running_loop()
+        for listening in server.sockets:
+            loop.remove_reader(listening)
+        for _ in range(2):
+            await asyncio.sleep(0)
+    server.close()
 
 
 def _never(address: str) -> bool:

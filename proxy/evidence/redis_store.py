@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from redis.asyncio import RedisCluster
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from proxy.evidence.connect import Client, close
 from proxy.evidence.copies import Copies, Wait
@@ -30,6 +30,9 @@ PATIENCE: Final = 3.0
 
 SCANNED: Final = 10_000
 """Keys looked at by one step of a scan: some milliseconds of the server's time."""
+
+TROUBLE: Final = (RedisError, RedisClusterException, OSError)
+"""What redis-py raises. A Cluster that cannot be reached at all is no RedisError to it."""
 
 Command = tuple[str | bytes | int | float, ...]
 
@@ -83,7 +86,7 @@ class RedisStore:
                 found: Any = await self._client.info()
         except TimeoutError as error:
             raise StoreError("timeout", f"no answer within {PATIENCE:g} s") from error
-        except (RedisError, OSError) as error:
+        except TROUBLE as error:
             raise translate(error) from error
         of_cluster = bool(found) and all(isinstance(node, Mapping) and "redis_version" in node for node in found.values())
         nodes = list(found.values()) if of_cluster else [found]
@@ -94,7 +97,7 @@ class RedisStore:
         try:
             async for name in self._client.scan_iter(match=pattern, count=SCANNED, _type=kind):
                 yield name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
-        except (RedisError, OSError) as error:
+        except TROUBLE as error:
             raise translate(error) from error
 
     async def _run_batch(self, commands: Sequence[Command], *, copied: bool) -> list[Any]:
@@ -109,7 +112,7 @@ class RedisStore:
                         answers[i] = answer
         except TimeoutError as error:
             raise StoreError("timeout", f"no answer within {PATIENCE:g} s") from error
-        except (RedisError, OSError) as error:
+        except TROUBLE as error:
             raise translate(error) from error
         finally:
             self._saw("batch", time.monotonic() - started)
@@ -162,7 +165,8 @@ def translate(error: Exception) -> StoreError:
     text = (str(error).splitlines() or [""])[0][:200]
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)) or "Timeout" in type(error).__name__:
         return StoreError("timeout", text)
-    if isinstance(error, OSError) or "Connection" in type(error).__name__ or "MasterNotFound" in type(error).__name__:
+    name = type(error).__name__
+    if isinstance(error, (OSError, RedisClusterException)) or "Connection" in name or "MasterNotFound" in name:
         return StoreError("unreachable", text)
     return StoreError("refused", text)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import socket
 
 import pytest
 
@@ -69,3 +72,17 @@ async def test_what_does_not_end_in_time_is_cut_visibly(world: World):
         answer = await client.answer()
         assert answer is None or not answer.whole
         assert client.reset
+
+
+async def test_whoever_connects_in_the_turns_before_is_not_left_open_and_unheard():
+    """asyncio's server drops what it accepted in the turn in which it is closed: nobody ever closed that socket."""
+    for turns in range(8):
+        async with World.open() as world:
+            with socket.create_connection(("127.0.0.1", world.port)) as client:
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await world.listener.drain(0.2)
+                client.settimeout(5)
+                with contextlib.suppress(ConnectionResetError):
+                    assert client.recv(1) == b""
+            gc.collect()  # a transport that nobody closed says so here

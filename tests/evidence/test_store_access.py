@@ -95,3 +95,17 @@ async def test_tls_is_checked_with_the_given_authority_and_nothing_else_will_do(
             with pytest.raises(StoreError):
                 await store.ping()
             await store.close()
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "redis+sentinel"])
+async def test_a_store_that_is_not_there_is_unreachable_whatever_its_kind(scheme):
+    """A Cluster of which no node answers is no RedisError to redis-py."""
+    store = opened(url=f"{scheme}://127.0.0.1:1" + ("/master" if scheme.endswith("sentinel") else ""))
+    with pytest.raises(StoreError) as failed:
+        await store.ping()
+    assert "unreachable" == failed.value.why
+    with pytest.raises(StoreError):
+        _ = [name async for name in store.scan("sw:*")]
+    with pytest.raises(StoreError):
+        await store.infos()
+    await store.close()
