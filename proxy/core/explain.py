@@ -283,8 +283,10 @@ def _later(scene: Scene) -> Iterable[str]:
     for look in scene.later:
         yield f"{span(look.read_at - scene.at)} later, {look.source} ({look.via}): {_short(look.state, look)}"
     for note in sorted(scene.evidence.notes, key=lambda n: (n.at, n.name, n.text)):
-        if note.text:
+        if note.text and note.text[0] not in "{[":  # what is told in JSON is told of in words
             yield f"{utc(note.at)}: {note.text}"
+    if scene.evidence.client is not None and scene.evidence.client.again is not None:
+        yield f"{utc(scene.evidence.client.again)}: the client carried a credential again"
 
 
 def _cause(diagnosis: Diagnosis) -> Iterable[str]:

@@ -6,6 +6,7 @@ import pytest
 from proxy.core.diagnosis import Evidence, diagnose
 from proxy.core.explain import WIDTH, explain, explain_text
 from proxy.core.incident import BackendAnswer, Kind, Note
+from proxy.core.memory import ClientMemory
 from proxy.core.token import Unknown
 from tests.core.diagnosis import test_other_causes
 from tests.core.diagnosis.world import AT, around, backend_refusal, gone, history, newer, reading, refusal, reread, row
@@ -63,6 +64,13 @@ def test_the_backends_refusal_names_it_with_its_own_words():
 def test_a_refusal_that_was_kept_from_the_client_says_so():
     evidence = test_other_causes.incident_with(backend_refusal(), kind=Kind.DISAGREEMENT)
     assert "the backend refused it; the client was answered 401 instead" in flat(evidence)
+
+
+def test_what_the_client_did_afterwards_is_told_in_words():
+    note = Note("I1", "client_again", AT + 40, text='{"again":%r}' % (AT + 40))
+    told = flat(msgspec.structs.replace(REGENERATED, notes=(note,), client=ClientMemory(again=AT + 40)))
+    assert "2026-05-17 06:40:40 UTC: the client carried a credential again" in told
+    assert '{"again"' not in told
 
 
 def test_what_is_read_later_stands_apart_from_the_state_at_that_moment():
