@@ -68,6 +68,12 @@ async def pasted_twice_or_without_its_ends(w: World) -> str:
 
 
 @plays("token_mangled")
+async def of_which_half_was_copied(w: World) -> str:
+    await _plain(w)
+    return await _each(w, *(f"Bearer {sent}" for sent in (TOKEN[:32], TOKEN[:21], TOKEN[11:], TOKEN[-21:])))
+
+
+@plays("token_mangled")
 async def among_digests(w: World) -> str:
     await _digests(w)
     return await _each(w, f'Bearer "{TOKEN}"', f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN[1:]}", f"Bearer {TOKEN}xyz")
@@ -82,7 +88,8 @@ async def a_token_of_nobody_in_quotes(w: World) -> str:
 @nearly("token_unknown")
 async def cut_or_in_capitals_where_only_digests_are_stored(w: World) -> str:
     await _digests(w)
-    return await _each(w, f"Bearer {TOKEN[:-5]}", f"Bearer {TOKEN.upper()}", f'Bearer "{TOKEN.lower()}"')
+    cut = (TOKEN[:-5], TOKEN[:32], TOKEN[:21], TOKEN.upper())
+    return await _each(w, *(f"Bearer {sent}" for sent in cut), f'Bearer "{TOKEN.lower()}"')
 
 
 @nearly("token_mangled", really="token_unknown")

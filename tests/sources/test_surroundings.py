@@ -103,7 +103,9 @@ async def test_mangled_tokens_are_recognised_in_either_stored_form(tables, opene
     ]
 
 
-@pytest.mark.parametrize("presented", [TOKEN[:-8], TOKEN[8:], TOKEN[:-1], TOKEN[1:]])
+@pytest.mark.parametrize(
+    "presented", [TOKEN[:-8], TOKEN[8:], TOKEN[:-1], TOKEN[1:], TOKEN[: len(TOKEN) // 2], TOKEN[len(TOKEN) // 2 :]]
+)
 async def test_truncated_tokens_are_recognised_where_they_are_stored_plain(tables, opened, presented):
     await tables.token(TOKEN, application_id=await tables.application())
     await tables.token("another-" + TOKEN[::-1], application_id=1)
@@ -111,7 +113,7 @@ async def test_truncated_tokens_are_recognised_where_they_are_stored_plain(table
     assert [(m.change, m.fingerprint) for m in around.near_misses] == [("truncated", secret(TOKEN).fingerprint)]
 
 
-@pytest.mark.parametrize("presented", [TOKEN[:-9], TOKEN[9:], TOKEN[::-1], "%" * 43, "_" * 43, "", "Bearer "])
+@pytest.mark.parametrize("presented", [TOKEN[:20], TOKEN[-20:], TOKEN[::-1], "%" * 43, "_" * 43, "", "Bearer "])
 async def test_what_is_not_near_is_no_near_miss(tables, opened, presented):
     await tables.token(TOKEN, application_id=await tables.application())
     around = await opened(tables.dsn).surroundings(secret(presented), Unknown())

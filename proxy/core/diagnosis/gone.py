@@ -19,8 +19,6 @@ CLEANUP: Final = (
 
 DEFAULT_LENGTH: Final = 43
 """Characters of a token by Doorkeeper's own generator (lib/doorkeeper/oauth/helpers/unique_token.rb)."""
-CUT: Final = 8
-"""Characters that are missing from a token that was cut by mistake: more is another secret."""
 DIGESTS_ONLY: Final = "digests_only"
 """The flag of a search among digests, where a token that was cut by several characters or respelled cannot be found."""
 ONE_CASE: Final = "one_case"
@@ -31,7 +29,7 @@ def unsearchable(scene: Scene) -> bool:
     """What was presented looks like a token that was cut or respelled, and the source holds digests only."""
     if DIGESTS_ONLY not in scene.flags or scene.near_misses:
         return False
-    return ONE_CASE in scene.flags or DEFAULT_LENGTH - CUT <= scene.credential_length < DEFAULT_LENGTH
+    return ONE_CASE in scene.flags or DEFAULT_LENGTH // 2 <= scene.credential_length < DEFAULT_LENGTH
 
 
 def was_known(scene: Scene) -> bool:

@@ -25,7 +25,7 @@ PIECES: Final = 4
 """Parts of what was presented that may be a token of their own: user and password, a JSON member, the token twice."""
 
 EDGE: Final = 8
-"""Characters that may be missing or too many at either end: more is another secret."""
+"""Characters that may be missing or too many at either end, whatever is left; otherwise half of the token has to be there."""
 
 SHORTEST: Final = 12
 """Characters below which a rest is no token any more, but something that anything may begin with."""
@@ -165,7 +165,8 @@ def relation(presented: str, stored: str) -> str | None:
     start = stored.find(presented)
     if start < 0:
         return None
-    return "truncated" if max(start, len(stored) - len(presented) - start) <= EDGE else None
+    little = max(start, len(stored) - len(presented) - start) <= EDGE
+    return "truncated" if little or len(presented) >= len(stored) // 2 else None
 
 
 def _without_scheme(value: bytes) -> bytes | None:
