@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from proxy.core.token import Reading, Unavailable, Unknown
@@ -25,7 +24,6 @@ def clock():
 @pytest.fixture
 def told(clock):
     """Feed words (empty: it answers); return the events that they leave, as (event, why)."""
-    structlog.reset_defaults()
     outages = Outages(clock)
 
     def feed(*words):
@@ -43,7 +41,6 @@ def test_a_source_that_answers_leaves_no_line(told):
 
 
 def test_trouble_is_told_once_with_its_words(clock):
-    structlog.reset_defaults()
     with capture_logs() as events:
         Outages(clock).saw(Reading(Unavailable("refused", "password authentication failed"), "doorkeeper", "primary", 1.0))
     (event,) = events
