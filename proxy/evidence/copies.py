@@ -59,16 +59,25 @@ class Copies:
     async def _look(self) -> Sequence[Wait]:
         client = self._client
         if isinstance(client, RedisCluster):
-            _ = await client.initialize()
-            await client.nodes_manager.initialize()  # the client asks once; replicas come later, and move
-            shards: dict[str, list[Any]] = {}
-            for nodes in client.nodes_manager.slots_cache.values():  # a slot that was moved has its master alone
-                if len(nodes) > len(shards.get(nodes[0].name, ())):
-                    shards[nodes[0].name] = nodes
-            numbers = {name: max(self._wanted, min(1, len(nodes) - 1)) for name, nodes in shards.items()}
-            return [(nodes[0], numbers[name]) for name, nodes in shards.items() if numbers[name]]
+            return await self._look_at_cluster(client)
         number = max(self._wanted, int(await self._sentinel_names_one()))
         return [(None, number)] if number else []
+
+    async def _look_at_cluster(self, client: RedisCluster) -> Sequence[Wait]:
+        """By CLUSTER NODES: CLUSTER SLOTS, which the client asks, leaves out a replica until something was copied to it, and such
+        a one is promoted all the same."""
+        _ = await client.initialize()
+        await client.nodes_manager.initialize()  # the client asks once; replicas come later, and move
+        nodes: dict[str, dict[str, Any]] = await client.execute_command("CLUSTER NODES")
+        alive = [node for node in nodes.values() if "fail" not in node["flags"].split(",")]
+        waits: dict[str, Wait] = {}
+        for master in alive:
+            replicas = sum(node["master_id"] == master["node_id"] for node in alive)
+            number = max(self._wanted, min(1, replicas))
+            for first, *_ in master["slots"] if number else ():
+                serving = client.nodes_manager.slots_cache[int(first)][0]
+                waits[serving.name] = (serving, number)
+        return list(waits.values())
 
     async def _sentinel_names_one(self) -> bool:
         pool = self._client.connection_pool  # type: ignore[union-attr]

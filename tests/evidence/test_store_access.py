@@ -18,6 +18,8 @@ pytestmark = pytest.mark.redis_server
 RULES = "resetchannels -@all +@read +@write +@scripting +@connection -@dangerous ~sw:*"
 """What docs/evidence.md says a user of the store needs."""
 
+RULES_IN_A_CLUSTER = f"{RULES} +cluster|slots +cluster|nodes"
+
 
 @pytest.fixture
 def guarded():
@@ -38,6 +40,15 @@ async def test_an_acl_user_with_few_rights_is_enough_for_everything(guarded, spo
     store = opened(url=f"redis://witness:first@127.0.0.1:{guarded.port}")
     await whole_road(store, spool_root)
     await store.close()
+
+
+async def test_in_a_cluster_two_rights_more_are_enough(spool_root):
+    with fleets.cluster(replicas=1) as fleet:
+        for node in fleet.nodes:
+            assert "+OK" in node.ask(f"ACL SETUSER witness on >first {RULES_IN_A_CLUSTER}")
+        store = opened(url=fleet.url, username="witness", password="first")
+        await whole_road(store, spool_root)
+        await store.close()
 
 
 @pytest.mark.parametrize("login", ["", "witness:wrong@", "nobody:first@"])

@@ -13,7 +13,7 @@ from typing import Final
 
 from tests.servers.process import ServerProcess, accepts, free_port, missing, room
 
-FLEET_SECONDS: Final = 30.0
+FLEET_SECONDS: Final = 60.0
 """For Sentinels or nodes to find one another on a busy machine."""
 
 
@@ -115,6 +115,15 @@ class Cluster:
     def masters(self) -> list[Node]:
         """The running nodes that take writes."""
         return [node for node in self.nodes if node.running() and "role:master" in node.ask("INFO replication")]
+
+    def replicas(self) -> list[Node]:
+        """The running nodes that copy others."""
+        return [node for node in self.nodes if node.running() and "role:slave" in node.ask("INFO replication")]
+
+    def call_nobody_dead(self) -> None:
+        """From now on a node that does not answer keeps its place."""
+        for node in self.nodes:
+            assert "+OK" in node.ask("CONFIG SET cluster-node-timeout 600000")
 
 
 def until(true: Callable[[], bool]) -> None:
