@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from proxy.cli import app
 from tests.end_to_end.running import get, token_file, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 TOKEN = "a-token-of-acme-that-changes-0123456789abcdef"
 OTHER = "another-token-0123456789abcdefghijklmnop"

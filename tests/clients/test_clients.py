@@ -55,7 +55,7 @@ def steps(*, chunked: bool, expect: bool, head: bool) -> str:
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         assert process.poll() is None, "the server has ended"
         try:
@@ -76,7 +76,7 @@ def _serve(command: Sequence[str], port: int, env: dict[str, str] | None = None)
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _gunicorn(port: int) -> list[str]:
@@ -153,7 +153,7 @@ async def _run(command: list[str], port: int, script: Path) -> list[tuple[str, .
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    said, complaint = await asyncio.wait_for(process.communicate(), 50)
+    said, complaint = await asyncio.wait_for(process.communicate(), 100)
     assert process.returncode == 0, complaint.decode()
     answers = []
     for line in said.decode().splitlines():

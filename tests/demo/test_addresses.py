@@ -22,7 +22,7 @@ from proxy.settings import load
 from proxy.wire import open_reader
 from tests.demo.running import demo, read
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def ask(url: str) -> tuple[int, str]:

@@ -74,7 +74,7 @@ class Stage:
 
     async def until_it_answers(self) -> None:
         """The front listens, and has seen that the proxy is ready."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 with contextlib.suppress(aiohttp.ClientConnectionError):
                     if (await self.ask(GOOD))[0] == 200:
@@ -136,7 +136,7 @@ def test_the_front_takes_its_configuration(name: str, tmp_path: pathlib.Path) ->
 
 
 @pytest.mark.deploy
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_nginx_asks_before_it_forwards(stage: Callable[..., Stage]) -> None:
     here = stage(SCIM_WITNESS_FORWARD_AUTH__FRONT="nginx")
     with running(nginx(here.folder, here.localized("nginx-auth.conf")), here.folder):
@@ -176,7 +176,7 @@ async def test_nginx_asks_before_it_forwards(stage: Callable[..., Stage]) -> Non
 
 
 @pytest.mark.deploy
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_envoy_asks_before_it_forwards(stage: Callable[..., Stage]) -> None:
     here = stage(SCIM_WITNESS_FORWARD_AUTH__FRONT="envoy")
     with running(envoy(here.folder, here.localized("envoy-auth.yaml")), here.folder):
@@ -197,7 +197,7 @@ async def test_envoy_asks_before_it_forwards(stage: Callable[..., Stage]) -> Non
 
 
 @pytest.mark.deploy
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("header", ["send-proxy-v2-ssl", "send-proxy-v2", "send-proxy"])
 async def test_haproxy_passes_bytes_on_after_a_proxy_header(stage: Callable[..., Stage], header: str) -> None:
     here = stage(SCIM_WITNESS_LISTEN__PROXY_PROTOCOL="true")

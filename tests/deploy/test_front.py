@@ -119,7 +119,7 @@ def running(command: list[str], folder: pathlib.Path) -> Iterator[None]:
 
 
 @pytest.mark.deploy
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", FRONTS)
 async def test_through_the_front_the_record_has_the_address_that_it_saw(
     name: str, certificate: pathlib.Path, aiohttp_server: Any, tmp_path: pathlib.Path
@@ -177,7 +177,7 @@ def _as_it_is(target: str) -> Any:
 
 async def _until_it_answers(ask: Callable[[str], Any], folder: pathlib.Path) -> None:
     """The front listens, and has seen that the proxy is ready."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(aiohttp.ClientConnectionError):
                 if (await ask(GOOD))[0] == 200:

@@ -124,14 +124,14 @@ def test_provisioning_names_the_folder_that_compose_mounts() -> None:
 
 
 @pytest.mark.prometheus
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("expression", EACH)
 def test_each_expression_has_data_from_the_running_demo(expression: str, scraping: Prometheus) -> None:
     until(lambda: scraping.query(expression), f"data for {expression}", 40)
 
 
 @pytest.mark.prometheus
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", BOARDS)
 def test_the_demos_incidents_are_annotations(name: str, scraping: Prometheus) -> None:
     """As Grafana asks: over the time shown, a step apart. Its five customers were refused while Prometheus looked on."""

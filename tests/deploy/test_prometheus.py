@@ -73,7 +73,7 @@ def test_promtool_checks_and_tests_the_rules() -> None:
 
 
 @pytest.mark.prometheus
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_a_real_prometheus_evaluates_every_rule_and_no_alert_fires_for_the_healthy_demo(scraping: Prometheus) -> None:
     found = [rule for group in scraping.api("rules")["groups"] for rule in group["rules"]]
     assert len(ALERTS) + len(rules("recording.yml")) == len(found)
@@ -82,7 +82,7 @@ def test_a_real_prometheus_evaluates_every_rule_and_no_alert_fires_for_the_healt
 
 
 @pytest.mark.prometheus
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     "record", sorted(RECORDED - {"scim_witness:disagreements:increase1h"})
 )  # no backend of the demo disagrees

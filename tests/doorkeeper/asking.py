@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 Address = tuple[str, int]
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 """Seconds for an answer on a machine that is busy with other tests."""
 
 

@@ -12,7 +12,7 @@ from tests.doorkeeper.vendor import CALLBACK, Customer, Vendor
 
 AGENT: Final = [("User-Agent", b" Okta SCIM Client 1.0.0")]
 FORM: Final = [("Content-Type", b" application/x-www-form-urlencoded"), *AGENT]
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 
 
 class CodeFlow:

@@ -36,7 +36,7 @@ owner.active_column = "active"
 [evidence]
 reread_after = [0.2]
 """
-SHIPPED: Final = 30.0
+SHIPPED: Final = 60.0
 """Seconds for an incident and what was read around it to reach the store on a busy machine."""
 
 

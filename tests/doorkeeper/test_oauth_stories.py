@@ -22,7 +22,7 @@ from tests.doorkeeper.vendor import TEN_YEARS, Vendor
 pytestmark = pytest.mark.doorkeeper
 
 WATCHED: Final = "[oauth]\nenabled = true\n"
-KNOWN: Final = 20.0
+KNOWN: Final = 60.0
 """Seconds within which what passed here is in the store, and what died beside it is noticed."""
 SHORT: Final = "3"
 """Seconds that a token lives where a story waits for its end."""

@@ -21,7 +21,7 @@ from tests.doorkeeper.vendor import CALLBACK, MODES, TEN_YEARS, Customer, Vendor
 
 pytestmark = pytest.mark.doorkeeper
 
-NOTICED: Final = 20.0
+NOTICED: Final = 60.0
 """Seconds for the proxy to notice a change by itself: `fresh.fresh_for` is 2, and the machine may be busy."""
 
 

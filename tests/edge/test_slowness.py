@@ -337,7 +337,7 @@ async def test_a_waiter_that_is_cancelled_when_called_passes_the_call_on():
 
         pool.calls_next = call_and_cancel
         held.close()
-        connection = await asyncio.wait_for(second, 5.0)
+        connection = await asyncio.wait_for(second, PATIENCE)
         assert first.cancelled()
         connection.close()
         await until(lambda: pool._open == 0)
@@ -365,7 +365,7 @@ async def test_newcomers_do_not_overtake_those_who_wait():
 async def test_five_hundred_idle_connections_do_not_slow_the_others(world: World):
     idle = [await world.connect() for _ in range(500)]
     for number in range(20):
-        await asyncio.wait_for(world.good(f"n{number}"), 1.0)
+        await asyncio.wait_for(world.good(f"n{number}"), PATIENCE)
     for client in idle:
         client.leave()
 

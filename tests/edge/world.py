@@ -42,7 +42,7 @@ from proxy.edge.upstream import Upstream, UpstreamOptions
 from proxy.tasks import Tasks
 from tests.edge.backend import Backend
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which a test calls it a hang."""
 GOOD = b"good-token-0123456789"
 LOOKUP = b"lookup-token-0123456789"

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import aiohttp
 
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = 60.0
 COMMAND: Final = str(pathlib.Path(sys.executable).with_name("scim-witness"))
 
 
@@ -108,7 +108,7 @@ destination = "{self.log}"
         return json.loads(done.stdout) if done.returncode == 0 else None
 
 
-def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+def until(true: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -17,7 +17,7 @@ def audited(proxy, *more):
     return done.returncode, json.loads(done.stdout)
 
 
-@pytest.mark.timeout(180)  # a dozen commands, each a process that starts anew
+@pytest.mark.timeout(240)  # a dozen commands, each a process that starts anew
 async def test_who_fails_next(deploy, backend, database, tmp_path):
     async with tables_in(database) as tables:
         application, owner = await tables.application(), await tables.owner(active=False)

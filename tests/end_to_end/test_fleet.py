@@ -30,7 +30,7 @@ async def test_a_revocation_seen_by_one_replica_is_acted_upon_by_the_other(deplo
         script.append(lambda _: web.json_response({}, status=401, headers={"WWW-Authenticate": "Bearer"}))
         assert (await get(f"{one.data}/scim/v2/Users", "t"))[0] == 401
         script.append(lambda _: web.json_response({}))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await get(f"{other.data}/scim/v2/Users", "t"))[0] != 401:
                 await asyncio.sleep(0.05)
         _, _, metrics = await get(f"{other.ops}/metrics")

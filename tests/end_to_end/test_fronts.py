@@ -49,7 +49,7 @@ async def beats(server: StoreServer) -> list[tuple[bool, str]]:
     """What the heartbeats' own requests met, as soon as one is on record."""
     store = RedisStore(connect(StoreOptions(url=server.url)))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (spans := await read_spans(store, time.time() - 60, time.time())):
                 await asyncio.sleep(0.05)
     finally:

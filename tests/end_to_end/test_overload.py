@@ -99,7 +99,7 @@ async def crowd(data: str, number: int) -> list[Client]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 async def test_idle_crowds_and_busy_ones(deploy, slow: tuple[Slow, str], descriptors: None):
     backend, url = slow
     proxy = deploy(url)

@@ -48,7 +48,7 @@ def results(url: str) -> collections.Counter[tuple[str, str]]:
         return collections.Counter((result.title or "", result.status.name) for result in check_server(client))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_scim2_tester_sees_no_difference(deploy, scim_server):
     proxy = deploy(scim_server)
     proxy.start()

@@ -106,7 +106,7 @@ def stored(node: fleets.Node, password: str) -> set[str]:
 
 
 async def eventually_ready_says(proxy: Proxy, *, behind: bool) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (b"replicas" in (await get(f"{proxy.ops}/readyz?verbose"))[2]) is not behind:
             await asyncio.sleep(0.05)
 

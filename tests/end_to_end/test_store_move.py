@@ -53,7 +53,7 @@ def point(proxy: Proxy, url: str) -> None:
     proxy.config.write_text(f'{text}\n[store]\nurl = "{url}"\n')
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 async def test_the_embedded_store_moves_out_under_traffic(deploy, backend, other):
     proxy: Proxy = deploy(backend, more="[evidence]\nreread_after = [0.1]")
     proxy.start()
@@ -99,7 +99,7 @@ async def test_the_embedded_store_moves_out_under_traffic(deploy, backend, other
     assert (0, 0, 0) == (status, found["incidents"], found["keys"])
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 async def test_a_successor_takes_the_new_store_without_a_lost_connection(deploy, backend, other):
     proxy: Proxy = deploy(backend)
     proxy.start()

@@ -148,7 +148,7 @@ async def test_cluster(spool_root):
             first, last = place * 5461, 16383 if place == 2 else place * 5461 + 5460
             assert one.ask(f"CLUSTER ADDSLOTSRANGE {first} {last}\r\n".encode()).startswith(b"+OK")
             assert one.ask(f"CLUSTER MEET 127.0.0.1 {servers[0].port} {bus[0]}\r\n".encode()).startswith(b"+OK")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not all(
             b"cluster_state:ok" in s.ask(b"CLUSTER INFO\r\n") and b"known_nodes:3" in s.ask(b"CLUSTER INFO\r\n")
             for s in servers

@@ -280,7 +280,7 @@ async def _tampered(rig: Rig, what: str) -> AsyncIterator[None]:
     command = [program, "-qq", "-o", "/dev/null", "-p", str(pid), *paths, "-e", "trace=write", "-e", f"inject=write:{what}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
         status = pathlib.Path(f"/proc/{pid}/status")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while f"TracerPid:\t{tracer.pid}" not in status.read_text():
             if tracer.poll() is not None or time.monotonic() > deadline:
                 missing(f"strace cannot trace here: {tracer.stderr.read().decode() if tracer.stderr else ''}")

@@ -15,7 +15,7 @@ from tests.faults.nonsense import FAULTS, NONSENSE, PARTS
 from tests.faults.rig import Rig
 from tests.faults.table import Table
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
 MENDED_WITHIN = 25.0
 """Seconds for everything to be well again: the longest pause of any part of ours is 8."""

@@ -28,7 +28,7 @@ from tests.sources.doorkeeper_tables import MODERN, Tables
 OKTA: Final = "Okta SCIM Client 1.0.0"
 ENTRA: Final = "azure-scim/1.0"
 LIST: Final = "/scim/v2/Users?startIndex=1&count=2"
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 """Seconds within which whatever is waited for has happened on any machine."""
 LOOKS: Final = (0.2, 0.4, 0.7)
 """Seconds of the re-reads after an incident: short ones, so that a scenario need not wait a minute for the last."""

@@ -22,7 +22,7 @@ from typing import Final, NoReturn
 import psutil
 import pytest
 
-READY_SECONDS: Final = 30.0
+READY_SECONDS: Final = 60.0
 """For a server to answer on a machine that is busy with other tests."""
 
 STOP_SECONDS: Final = 10.0

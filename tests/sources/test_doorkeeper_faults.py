@@ -16,7 +16,7 @@ from tests.servers.postgres import PostgresServer
 from tests.sources.conftest import secret, tables_in
 from tests.sources.doorkeeper_tables import MODERN
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 async def until_known(source, token: str) -> Known:

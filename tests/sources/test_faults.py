@@ -25,7 +25,7 @@ from tests.sources.kinds import OVER_A_WIRE, SHORT, Kinds, straight
 from tests.sources.real_doorkeeper import endpoint_world
 from tests.sources.worlds import FileWorld, World, introspection_world, mariadb_tables, postgres_tables
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 Broken = tuple[World, Relay]
 

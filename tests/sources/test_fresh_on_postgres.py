@@ -9,7 +9,7 @@ from proxy.core.token import Known, Unknown
 from proxy.sources.fresh import Fresh, FreshOptions
 from tests.sources.conftest import secret, tables_in
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 async def until(condition) -> None:

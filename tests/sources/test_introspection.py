@@ -189,7 +189,7 @@ async def test_an_endpoint_on_bad_days_is_unavailable(issuer, asking, fault):
     source = asking(timeout=0.3, recheck_every=0)
     row = (await source.read(secret("t"))).state
     issuer.script, whys = FAULTS[fault]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         readings = [
             await source.read(secret("t")),
             await source.second_look(secret("u")),

@@ -297,7 +297,7 @@ async def test_an_issuer_on_bad_days_is_no_refusal(issuer, reading, fault):
     clock = Clock()
     issuer.script, why = FAULTS[fault]
     source = reading(clock=clock, timeout=0.3, grace=100)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         state = await state_of(source, token())
     assert isinstance(state, Unavailable)
     assert state.why == why

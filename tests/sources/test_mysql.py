@@ -27,7 +27,7 @@ from tests.sources.mysql_tables import LATIN, MODERN, TIMESTAMPS, UUID_KEYS, WHO
 from tests.sources.test_doorkeeper_faults import closes_what_comes_late
 
 pytestmark = pytest.mark.mariadb
-PATIENCE = 20.0
+PATIENCE = 60.0
 TOKEN = "Tk-4cLmQ8xYpRw2Nd7sVbJh5Ze9uGf3AtKoXyEiCqMn"
 
 

@@ -98,7 +98,7 @@ async def test_a_blind_endpoint_beside_a_table_refuses_nobody_and_is_told(tmp_pa
         def disagreements() -> list:
             return [line for line in proxy.lines() if line.get("event") == "sources_disagree"]
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (told := disagreements()):
                 await asyncio.sleep(0.02)
         issuer.script = says("", 500)

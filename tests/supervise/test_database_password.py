@@ -12,7 +12,7 @@ from tests.servers.postgres import PostgresServer
 from tests.sources.doorkeeper_tables import MODERN, Tables
 from tests.supervise.deployment import GOOD, REVOKED, Load
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

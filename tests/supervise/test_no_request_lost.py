@@ -16,7 +16,7 @@ import pytest
 
 from tests.supervise.deployment import PATIENCE, Deployment, Load, until
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(240)]
 
 
 async def settle(deployment: Deployment, load: Load, *, killed: int = 0) -> None:

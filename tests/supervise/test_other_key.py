@@ -43,7 +43,7 @@ def remembered(deployment: Deployment, *arguments: str, stdin: str = "") -> dict
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("workers", [2])
 async def test_histories_and_incidents_are_found_under_either_name(backend, deploy, workers):
     deployment = deploy(backend, workers=workers)
