@@ -64,8 +64,8 @@ class Copies:
         return [(None, number)] if number else []
 
     async def _look_at_cluster(self, client: RedisCluster) -> Sequence[Wait]:
-        """By CLUSTER NODES: CLUSTER SLOTS, which the client asks, leaves out a replica until something was copied to it, and such
-        a one is promoted all the same."""
+        """By CLUSTER NODES: CLUSTER SLOTS, which the client asks, leaves out a replica until something was copied to it. Such a
+        one is promoted all the same."""
         _ = await client.initialize()
         await client.nodes_manager.initialize()  # the client asks once; replicas come later, and move
         nodes: dict[str, dict[str, Any]] = await client.execute_command("CLUSTER NODES")
