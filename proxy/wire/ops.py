@@ -25,6 +25,7 @@ from proxy.wire.ops_listener import OpsListener
 from proxy.wire.ops_tls import ops_tls
 from proxy.wire.present import Present
 from proxy.wire.reloads import Reloads
+from proxy.wire.standing import OK
 from proxy.wire.witnessing import Evidence
 
 PASTED_LIFE: Final = 30 * 86_400
@@ -75,7 +76,9 @@ def watch(metrics: Metrics, present: Present, evidence: Evidence, ticker: Ticker
         lambda: {(n,): float(b.opened_count) for n, b in present.side.sources.breakers().items()},
     )
     metrics.watch("source_disagreements_total", lambda: {(n,): c for n, c in present.side.sources.disagreements().items()})
-    metrics.watch("validator_state", lambda: {(present.source.name, present.side.fresh.stats().source): 1.0})
+    metrics.watch(
+        "validator_state", lambda: {(name, present.side.standing.of(name)): 1.0 for name in present.side.sources.every}
+    )
     metrics.watch("clock_offset_seconds", lambda: dict(present.side.tokens.offsets))
 
 
@@ -122,17 +125,21 @@ def parts(present: Present, evidence: Evidence, reloads: Reloads, lately: Lately
 
 def _sources(present: Present, speeds: Mapping[str, float]) -> Iterable[Part]:
     """All sources together, which decide; and where there are several, each of them, which only tell."""
-    state, sources = present.side.fresh.stats().source, present.side.sources
+    standing, sources = present.side.standing, present.side.sources
     breakers = {name: str(breaker.state) for name, breaker in sources.breakers().items()}
     whole, names = present.source.name, sources.names
     alone = len(names) == 1
+    state = standing.together(names)
     yield Part(
-        whole, State.OK if state == "ok" else State.DOWN, state, "source",
+        whole, State.OK if state == OK else State.DOWN, state, "source",
         speeds.get(whole) if alone else None, breakers.get(whole, "") if alone else "",
     )  # fmt: skip
     for name in sorted({*breakers, *names} - {whole}):
-        why = "the breaker is open" if breakers.get(name) == "open" else present.side.tokens.trouble.get(name, "")
-        yield Part(name, State.DEGRADED if why else State.OK, why, "other", speeds.get(name), breakers.get(name, ""))
+        why = "the breaker is open" if breakers.get(name) == "open" else standing.of(name)
+        well = why == OK
+        yield Part(
+            name, State.OK if well else State.DEGRADED, "" if well else why, "other", speeds.get(name), breakers.get(name, "")
+        )
 
 
 def totals(present: Present, evidence: Evidence, ticker: Ticker, lately: Lately) -> Totals:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Final, Protocol, runtime_checkable
 
 import structlog
@@ -23,12 +23,16 @@ from proxy.sources.breaker import Breaker
 from proxy.tasks import Report, Tasks
 from proxy.wire.data_plane import DataPlane
 from proxy.wire.outages import Outages
+from proxy.wire.standing import OK, Standing
 from proxy.wire.state import StartFault
 from proxy.wire.token_sources import fresh_of, in_place, one_of, sources_of
 from proxy.wire.witnessing import RememberedTokens
 
 CHECK_SECONDS: Final = 5.0
 """For a source that is to take another's place to answer its first question; a database on the network needs milliseconds."""
+
+ASK_EVERY: Final = 1.0
+"""Seconds between questions to a source that is in trouble; while its breaker is open they do not reach it."""
 
 _log = structlog.get_logger("sources")
 
@@ -40,6 +44,14 @@ class WithBreaker(Protocol):
     @property
     def breaker(self) -> Breaker:
         """Its breaker."""
+
+
+@runtime_checkable
+class Standalone(Protocol):
+    """A source that judges most tokens by themselves, and by what it holds: a token that nobody has tells nothing of that."""
+
+    async def stands(self) -> Reading:
+        """Unavailable while what it needs is not there, else Unknown."""
 
 
 @runtime_checkable
@@ -69,6 +81,11 @@ class Sources:
         """The names of the sources, in the order in which they are asked."""
         return [source.name for source in self._placed]
 
+    @property
+    def every(self) -> list[str]:
+        """The names of all sources, also of an endpoint that only checks another."""
+        return [source.name for source in self._all]
+
     def breakers(self) -> dict[str, Breaker]:
         """The breaker before each source that is an endpoint or a database (its primary)."""
         return {source.name: source.breaker for source in self._all if isinstance(source, WithBreaker)}
@@ -83,19 +100,15 @@ class Sources:
             if (run := getattr(source, "run", None)) is not None:
                 _ = self._tasks.keep(run, type(source).__name__)
 
-    async def check(self) -> None:
-        """Ask each for a token that nobody has. StartFault when one does not answer."""
-        async for reading in self.ask():
-            if isinstance(reading.state, Unavailable):
-                raise StartFault(f"source {reading.source}: {reading.state.why}. {reading.state.detail}".strip())
-
-    async def ask(self) -> AsyncIterator[Reading]:
-        """What each says of a token that nobody has."""
+    async def ask(self, names: Collection[str]) -> AsyncIterator[Reading]:
+        """What each of these says of a token that nobody has, or of itself where it need not be asked about one (`stands`)."""
         raw = os.urandom(24).hex().encode()
         for source in self._all:
+            if source.name not in names:
+                continue
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
-                    reading = await source.second_look(Secret(raw, self.fingerprinter.of(raw)))
+                    reading = await _question(source, Secret(raw, self.fingerprinter.of(raw)))
             except TimeoutError:
                 late = Unavailable("timeout", f"it does not answer within {CHECK_SECONDS:g} s")
                 reading = Reading(late, source.name, "", time.time())
@@ -109,6 +122,10 @@ class Sources:
                 await close()
 
 
+async def _question(source: TokenSource, secret: Secret) -> Reading:
+    return await (source.stands() if isinstance(source, Standalone) else source.second_look(secret))
+
+
 class TokenSide:
     """The sources, what memory has of them, and what of it is remembered."""
 
@@ -118,21 +135,39 @@ class TokenSide:
         self.fingerprinter = fingerprinter
         self.sources = Sources(settings, fingerprinter, report)
         self.fresh = fresh_of(settings, self.sources.whole, self.sources.tasks, clerk.changed)
+        self.standing = Standing()
         self.outages = Outages()
-        self.tokens = RememberedTokens(self.fresh, clerk, metrics.saw_lookup, self.outages.saw)
+        self.tokens = RememberedTokens(self.fresh, clerk, metrics.saw_lookup, self._saw)
 
     def start(self) -> None:
         """Keep the tokens in use fresh."""
         self.sources.start()
         _ = self.sources.tasks.keep(self.fresh.run, type(self.fresh).__name__)
 
-    def ask_once(self) -> None:
-        """Ask each source a question beside everything else, so that a wrong address is in the log before a client comes."""
-        _ = self.sources.tasks.start(self._ask(), "first question")
+    async def check(self) -> None:
+        """Ask each source for a token that nobody has. StartFault when one does not answer."""
+        async for reading in self.sources.ask(self.sources.every):
+            if isinstance(reading.state, Unavailable):
+                raise StartFault(f"source {reading.source}: {reading.state.why}. {reading.state.detail}".strip())
+            self.standing.answered(reading)
 
-    async def _ask(self) -> None:
-        async for reading in self.sources.ask():
-            self.outages.saw(reading)
+    def mind(self) -> None:
+        """From now on, ask whoever is in trouble or was never asked, so that log and readiness tell of a wrong address before a
+        client comes, and of an end of trouble without one."""
+        _ = self.sources.tasks.keep(self._mind, "questions to sources")
+
+    async def _mind(self) -> None:
+        while True:
+            every = self.sources.every
+            due = self.standing.due(every) if self.fresh.stats().source == OK else every
+            async for reading in self.sources.ask(due):
+                self.standing.answered(reading)
+                self.outages.saw(reading)
+            await asyncio.sleep(ASK_EVERY)
+
+    def _saw(self, reading: Reading) -> None:
+        self.standing.saw(reading)
+        self.outages.saw(reading)
 
 
 class Present:

@@ -140,7 +140,7 @@ class Program:
         ops.watch(self.metrics, self.present, evidence, self.ticker, sink)
         self.metrics.watch("config_reload_timestamp_seconds", lambda: self.reloads.applied_at)
         side.start()
-        side.ask_once()
+        side.mind()
         for name, run in (
             ("ticker", self.ticker.run),
             ("log", exchange_log.run),
@@ -216,7 +216,7 @@ class Program:
             plane = self._data_plane(settings, side)
             if not same:
                 side.start()
-                await side.sources.check()
+                await side.check()
                 if same_names:
                     await side.fresh.take_over(before.fresh)
         except BaseException:
@@ -241,6 +241,8 @@ class Program:
         self.settings, side, plane, tls = self._next
         self._next = None
         old_side, old_plane = self.present.side, self.present.plane
+        if side is not old_side:
+            side.mind()
         self.present.side, self.present.plane = side, plane
         self.present.listener.switch(plane.options, plane.road, plane.peers)
         self._evidence.silence.expect(expected_of(self.settings))

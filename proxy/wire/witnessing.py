@@ -14,7 +14,7 @@ import structlog
 from proxy.core.credential import Secret
 from proxy.core.exchange import OAUTH, Exchange
 from proxy.core.silence import Silence
-from proxy.core.token import Known, Reading, TokenSource, Unavailable
+from proxy.core.token import Known, Reading, TokenSource
 from proxy.evidence.activity import Activity
 from proxy.evidence.aliases import Aliases, Former
 from proxy.evidence.beside import Beside
@@ -194,14 +194,13 @@ def _look(source: TokenSource) -> Callable[[Secret], Awaitable[Reading]]:
 class RememberedTokens:
     """The tokens that the road asks for; every row that is read is remembered, for the source may delete it. `saw` gets
     source, result (known, unknown, unavailable) and seconds of every look, `said` each reading; `offsets` how far each
-    source's clock is ahead, `trouble` why each did not answer last (empty: it did)."""
+    source's clock is ahead."""
 
     def __init__(
         self, fresh: Fresh, clerk: Clerk, saw: Callable[[str, str, float], None], said: Callable[[Reading], None]
     ) -> None:
         self.held = fresh.held
         self.offsets: dict[str, float] = {}
-        self.trouble: dict[str, str] = {}
         self._fresh = fresh
         self._clerk = clerk
         self._saw = saw
@@ -225,7 +224,6 @@ class RememberedTokens:
         return held
 
     def _note(self, reading: Reading, started: float) -> None:
-        self.trouble[reading.source] = reading.state.why if isinstance(reading.state, Unavailable) else ""
         self._saw(reading.source, str(reading.state.__struct_config__.tag), time.monotonic() - started)
         self._said(reading)
         if (offset := reading.clock_offset) is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import pathlib
 import re
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.end_to_end.conftest import GOOD
 from tests.end_to_end.running import get, until
 from tests.servers.valkey import StoreServer
+from tests.sources.doorkeeper_tables import MODERN
 
 PLANTED = "PLANTED-9f3kd02mcmq8sj2la0-token-nobody-may-write"
 
@@ -125,7 +125,10 @@ async def test_the_log_has_one_line_per_exchange(deploy, backend):
     assert ("missing_credential", "missing") == (missing["reason"], missing["credential"])
 
 
-async def test_the_database_down_at_start_is_a_503_and_heals(deploy, backend, own_postgres, tmp_path: pathlib.Path):
+async def test_the_database_down_at_start_is_a_503_and_heals(deploy, backend, own_postgres):
+    connection = await own_postgres.connect()
+    await connection.execute(MODERN)
+    await connection.close()
     own_postgres.stop()
     proxy = deploy(backend, f'[source]\nkind = "doorkeeper_postgres"\ndsn = "{own_postgres.dsn(tcp=True)}"')
     proxy.start()
@@ -133,6 +136,11 @@ async def test_the_database_down_at_start_is_a_503_and_heals(deploy, backend, ow
     assert (503, True) == (status, "Retry-After" in headers)
     assert b"source_unavailable" in body
     assert (503, b"not_ready\n") == ((ready := await get(f"{proxy.ops}/readyz"))[0], ready[2])
+    own_postgres.start()
+    async with asyncio.timeout(60):
+        while 200 != (await get(f"{proxy.ops}/readyz"))[0]:  # though no request comes
+            await asyncio.sleep(0.05)
+    assert 401 == (await get(f"{proxy.data}/scim/v2/Users", "whatever"))[0]
 
 
 async def test_the_backend_down_is_a_502_with_a_scim_body(deploy):

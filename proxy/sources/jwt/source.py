@@ -107,6 +107,14 @@ class Jwt:
                 return Surroundings(self._wall(), self.name, near_misses=(NearMiss(candidate.change, "token", name, name),))
         return Surroundings(self._wall(), self.name)
 
+    async def stands(self) -> Reading:
+        """Unavailable while there is no key set to judge by, else Unknown."""
+        try:
+            _ = await self.keys.ready()
+        except Trouble as trouble:
+            return self._reading(Unavailable(trouble.why, trouble.detail))
+        return self._reading(Unknown())
+
     async def check(self) -> list[Finding]:
         """Return findings for `scim-witness doctor`."""
         try:
