@@ -66,7 +66,7 @@ class Spool:
             self.path, self._lock = _claim(directory, instance)
         except OSError as error:
             raise SpoolError(f"spool directory {directory}: {error.strerror}") from error
-        self._rearm()
+        self.rearm()
 
     @property
     def chain(self) -> str:
@@ -106,7 +106,7 @@ class Spool:
         """A segment of this many octets was shipped and removed."""
         self.held = max(0, self.held - octets)
         if self.reserve_spent:
-            self._rearm()
+            self.rearm()
 
     def close(self) -> None:
         """Let go of the files. What is not shipped yet is adopted by the next process."""
@@ -148,7 +148,8 @@ class Spool:
         self._fd, self._size, self._torn = fd, 0, False
         self._segments += 1
 
-    def _rearm(self) -> None:
+    def rearm(self) -> None:
+        """Hold room back on the disk again; `reserve_spent` tells whether there was any."""
         reserve = self.path / RESERVE
         try:
             fd = os.open(reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -15,9 +15,11 @@ class Witness:
         self.incidents = 0
         self.failed = 0
 
-    @property
     def able(self) -> bool:
-        """False once the disk was full: the reserve is in use and help is needed."""
+        """False while the disk is full: the reserve is in use and help is needed. Whoever asks finds out that help has come, for
+        requests, which would, stay away from who is not ready."""
+        if self._spool.reserve_spent:
+            self._spool.rearm()
         return not self._spool.reserve_spent
 
     def record(self, incident: Incident) -> None:

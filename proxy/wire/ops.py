@@ -115,7 +115,7 @@ def parts(present: Present, evidence: Evidence, reloads: Reloads, lately: Lately
         away = shipper.failing_since is not None
         why = shipper.why if away else layout.trouble(shipper.layout) if shipper.layout is not None else ""
         yield Part("store", State.DEGRADED if why else State.OK, why, p95=speeds.get(STORE))
-        able = evidence.witness.able
+        able = evidence.witness.able()
         yield Part("spool", State.OK if able else State.DOWN, "" if able else "the disk is full", kind="vital")
         yield reloads.part()
         yield Part("backend", State.OK, kind="backend", p95=speeds.get(BACKEND))

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.evidence import history, leftovers, oauth_ledger, records, segment, silence
-from proxy.evidence.spool import LOCK, RESERVE, Spool, SpoolError, SpoolFull
+from proxy.evidence.spool import LOCK, RESERVE, RESERVE_BYTES, Spool, SpoolError, SpoolFull
 from proxy.evidence.tail import Tail, segments
+from proxy.evidence.witness import Witness
 
 MIB = 1 << 20
 
@@ -203,6 +204,24 @@ def test_a_full_disk_first_spends_the_reserve_then_refuses_and_leaves_whole_line
     assert found[:3] == [b"before", b"fits", b"from the reserve"]
     assert found[-1] == b"after"
     assert tail.damaged == 0
+
+
+def test_who_asks_after_a_full_disk_finds_out_that_there_is_room_again(spool_root, monkeypatch):
+    spool = open_spool(spool_root)
+    witness = Witness(spool)
+
+    def full(fd, *_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        patched.setattr(os, "posix_fallocate", full)
+        with pytest.raises(SpoolFull):
+            spool.append(b"no room")
+        assert not witness.able()
+        assert not (spool.path / RESERVE).exists()
+    assert witness.able()
+    assert RESERVE_BYTES == (spool.path / RESERVE).stat().st_size
 
 
 def test_a_real_full_disk_answers_spool_full(spool_root):
