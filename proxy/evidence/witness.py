@@ -16,7 +16,7 @@ class Witness:
         self.failed = 0
 
     def able(self) -> bool:
-        """False while the disk is full: the reserve is in use and help is needed. Whoever asks finds out that help has come, for
+        """False while the disk is full: the reserve is in use and help is needed. Whoever asks finds out that help has come;
         requests, which would, stay away from who is not ready."""
         if self._spool.reserve_spent:
             self._spool.rearm()
