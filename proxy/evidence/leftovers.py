@@ -7,15 +7,16 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
-from proxy.evidence.spool import LOCK
+from proxy.evidence.spool import LOCK, UNNAMED
 from proxy.evidence.tail import Tail, segments
 
 STILLBORN_SECONDS: Final = 60.0
-"""A directory that is hidden for longer than this belongs to a process that died while it made it; it holds nothing."""
+"""A directory that is hidden for longer than this belongs to a process that died while it made or removed it; it holds nothing
+that is not shipped."""
 
 
 class Leftover:
@@ -26,8 +27,13 @@ class Leftover:
         self.tail = Tail(path, living=False)
 
     def remove(self) -> None:
-        """Everything is shipped: remove it and let go."""
-        shutil.rmtree(self.tail.path, ignore_errors=True)
+        """Everything is shipped: remove it and let go. It loses its name first: of what is left when this is cut off,
+        nothing is shipped or shown once more."""
+        gone = self.tail.path.with_name(f"{UNNAMED}{self.tail.path.name}")
+        with contextlib.suppress(OSError):
+            self.tail.path.rename(gone)
+        for path in (gone, self.tail.path):
+            shutil.rmtree(path, ignore_errors=True)
         self.close()
 
     def close(self) -> None:
@@ -35,17 +41,17 @@ class Leftover:
         os.close(self._lock)
 
 
-def adopt(root: Path, own: Path) -> Leftover | None:
-    """Take over one directory whose lock is free; None when there is none."""
+def adopt(root: Path, own: Path, but: Collection[Path] = ()) -> Leftover | None:
+    """Take over one directory whose lock is free, and that is none of `but`; None when there is none."""
     for path in directories(root):
-        if path != own and (lock := _lock(path)) is not None:
+        if path != own and path not in but and (lock := _lock(path)) is not None:
             return Leftover(path, lock)
     return None
 
 
 def sweep(root: Path, now: float) -> None:
-    """Remove what a process left that died before its spool had a name. `now` in epoch seconds."""
-    for path in root.glob(".new-*"):
+    """Remove what a process left that died before its spool had a name, or after. `now` in epoch seconds."""
+    for path in root.glob(f"{UNNAMED}*"):
         with contextlib.suppress(OSError):
             if now - path.stat().st_mtime > STILLBORN_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)

@@ -112,23 +112,33 @@ class Shipper:
         return True
 
     async def ship_leftovers(self) -> None:
-        """Adopt the spools of dead processes one after the other, ship them and remove them. StoreError when it fails."""
+        """Adopt the spools of dead processes one after the other, ship them and remove them. StoreError when it fails; OSError
+        when one of them cannot be read, after the others."""
         leftovers.sweep(self._spool.root, self._clock())
-        while (leftover := leftovers.adopt(self._spool.root, self._spool.path)) is not None:
-            done = False
+        unread: dict[Path, OSError] = {}
+        while (leftover := leftovers.adopt(self._spool.root, self._spool.path, unread)) is not None:
             try:
-                tail = leftover.tail
-                while lines := tail.read(self._lines):
-                    await self._deliver(tail.chain, lines)
-                    tail.acknowledge()
-                self.state.damaged += tail.damaged
-                done = True
-            finally:
-                if done:
-                    leftover.remove()
-                else:
-                    leftover.close()
-                self._spool.elsewhere = leftovers.size(self._spool.root, self._spool.path)
+                await self._ship(leftover)
+            except OSError as error:
+                unread[leftover.tail.path] = error
+        for trouble in unread.values():
+            raise trouble
+
+    async def _ship(self, leftover: leftovers.Leftover) -> None:
+        done = False
+        try:
+            tail = leftover.tail
+            while lines := tail.read(self._lines):
+                await self._deliver(tail.chain, lines)
+                tail.acknowledge()
+            self.state.damaged += tail.damaged
+            done = True
+        finally:
+            if done:
+                leftover.remove()
+            else:
+                leftover.close()
+            self._spool.elsewhere = leftovers.size(self._spool.root, self._spool.path)
 
     async def _ship_own(self) -> bool:
         """Ship one batch of our own spool. False when there is nothing to ship."""

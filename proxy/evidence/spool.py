@@ -29,6 +29,8 @@ RESERVE_BYTES: Final = 1 << 20
 LOCK: Final = "lock"
 RESERVE: Final = "reserve"
 SEGMENT_SUFFIX: Final = ".seg"
+UNNAMED: Final = ".new-"
+"""Begins the name of a directory that is being made, or removed."""
 
 _INSTANCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -184,7 +186,7 @@ def _claim(directory: Path, instance: str) -> tuple[Path, int]:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for _ in range(100):
         name = f"{instance}.{time.time_ns() // 1000:014x}"
-        hidden, path = directory / f".new-{name}", directory / name
+        hidden, path = directory / f"{UNNAMED}{name}", directory / name
         try:
             hidden.mkdir(mode=0o700)
         except FileExistsError:

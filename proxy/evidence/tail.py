@@ -39,16 +39,22 @@ class Tail:
         return self.path.name
 
     def read(self, records: int) -> list[segment.Line]:
-        """Return up to so many of the next lines; nothing at the end. Reading again goes on behind them."""
+        """Return up to so many of the next lines; nothing at the end. Reading again goes on behind them. OSError when there is
+        nothing before what cannot be read."""
         found: list[segment.Line] = []
         names = segments(self.path)
         for index, name in enumerate(names):
             if name < self._segment:
                 continue
+            last = index == len(names) - 1
             if name > self._segment:
                 self._segment, self._offset = name, 0
-            last = index == len(names) - 1
-            self._read_segment(name, found, records, final=not (last and self.living))
+            try:
+                self._read_segment(name, found, records, final=not (last and self.living))
+            except OSError:
+                if not found:
+                    raise
+                break  # what was found is not read again: it must be returned
             if len(found) >= records:
                 break
         return found
@@ -78,10 +84,10 @@ class Tail:
             while len(found) < records:
                 block = os.pread(fd, READ_BYTES, self._offset)
                 if not self._take(block, found, records):
-                    if final:
-                        # a torn last line: its writer died within the write, and no 401 left for it
-                        self._skip(len(block))
-                    return
+                    if not (final and block):
+                        return
+                    # a torn last line: its writer died within the write, and no 401 left for it
+                    self._skip(len(block))
         finally:
             os.close(fd)
 
@@ -101,9 +107,8 @@ class Tail:
         return position > 0
 
     def _skip(self, octets: int) -> None:
-        if octets:
-            self.damaged += 1
-            self._offset += octets
+        self.damaged += 1
+        self._offset += octets
 
 
 def segments(path: Path) -> list[str]:
@@ -114,8 +119,8 @@ def segments(path: Path) -> list[str]:
 def _read_position(path: Path) -> tuple[str, int]:
     try:
         crc, name, offset = (path / _POSITION).read_bytes().split()
-    except (FileNotFoundError, ValueError):
-        return "", 0
+    except (OSError, ValueError):
+        return "", 0  # none, or one that cannot be read
     if crc != b"%08x" % zlib.crc32(name + offset) or not offset.isdigit():
         return "", 0  # torn: deliver everything again rather than skip something
     return name.decode("latin-1"), int(offset)

@@ -14,6 +14,8 @@ from proxy.evidence import leftovers, records
 from proxy.evidence.tail import Tail
 
 _READ_LINES = 1_000
+_ATTEMPTS = 100
+"""Segments that may vanish while one directory is read: more than there are in a spool of usual size."""
 
 
 class Unshipped(msgspec.Struct):
@@ -34,13 +36,14 @@ def read(root: Path | None) -> Unshipped:
 
 
 def _read_directory(path: Path, found: Unshipped) -> None:
-    try:
-        tail = Tail(path, living=True)
-        while lines := tail.read(_READ_LINES):
-            for line in lines:
-                _take(line.record, found)
-    except FileNotFoundError:
-        # it was shipped and removed while we read: whoever asks the store next finds it there
+    tail = Tail(path, living=True)
+    for _ in range(_ATTEMPTS):
+        try:
+            while lines := tail.read(_READ_LINES):
+                for line in lines:
+                    _take(line.record, found)
+        except FileNotFoundError:
+            continue  # it was shipped and removed while we read: whoever asks the store next finds it there. Others are left
         return
 
 

@@ -15,6 +15,7 @@ from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import RedisStore, StoreError
 from proxy.evidence.shipper import Shipper
 from proxy.evidence.spool import Spool
+from proxy.evidence.tail import segments
 from proxy.evidence.witness import Witness
 from proxy.evidence.writes import Keep
 from tests.evidence.conftest import START, make_incident
@@ -220,6 +221,26 @@ async def test_a_process_killed_between_delivery_and_acknowledgement_is_delivere
     assert len(await entry_ids(store)) == 10
     assert (again.state.stored, again.state.deduplicated) == (0, 10)
     living.close()
+
+
+async def test_a_dead_spool_that_cannot_be_read_keeps_no_other_from_the_store(spool_root, store, spool):
+    bad, good = (Spool(spool_root, MIB, 64 * MIB, name) for name in ("bad", "good"))
+    incidents = [make_incident(time.time()) for _ in range(2)]
+    for dead, incident in zip((bad, good), incidents, strict=True):
+        Witness(dead).record(incident)
+        dead.close()
+    segment = bad.path / segments(bad.path)[0]
+    held = segment.read_bytes()
+    segment.unlink()
+    segment.mkdir()
+    shipper = Shipper(spool, store)
+    with pytest.raises(IsADirectoryError):
+        await shipper.ship_leftovers()
+    assert [incidents[1].id] == await entry_ids(store)
+    segment.rmdir()
+    segment.write_bytes(held)
+    await shipper.ship_leftovers()
+    assert {i.id for i in incidents} == set(await entry_ids(store))
 
 
 async def test_unreadable_records_are_set_aside_and_do_not_block_the_rest(spool, store, spool_root):

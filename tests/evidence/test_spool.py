@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.evidence import history, leftovers, oauth_ledger, records, segment, silence
+from proxy.evidence import history, leftovers, oauth_ledger, records, segment, silence, unshipped
 from proxy.evidence.spool import LOCK, RESERVE, RESERVE_BYTES, Spool, SpoolError, SpoolFull
 from proxy.evidence.tail import Tail, segments
 from proxy.evidence.witness import Witness
+from tests.evidence.conftest import START, make_incident
 
 MIB = 1 << 20
 
@@ -267,6 +269,83 @@ def test_when_cutting_back_fails_a_new_segment_is_begun(spool_root, monkeypatch)
     tail = Tail(spool.path, living=True)
     assert [line.record for line in read_all(tail)] == [b"before", b"after"]
     assert tail.damaged == 1
+
+
+def three_segments(root):
+    spool = open_spool(root, segment_bytes=300, total_bytes=100_000)
+    recorded = [b"%d " % n + b"x" * 250 for n in range(3)]
+    for record in recorded:
+        spool.append(record)
+    assert len(segments(spool.path)) == 3
+    return spool, recorded
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])
+@pytest.mark.parametrize("broken", [0, 1, 2])
+def test_a_segment_that_cannot_be_read_for_a_while_costs_no_line_before_or_in_it(spool_root, monkeypatch, number, broken):
+    spool, recorded = three_segments(spool_root)
+    tail = Tail(spool.path, living=True)
+    bad, real = segments(spool.path)[broken], os.open
+
+    def refuse(path, *more):
+        if str(path).endswith(bad):
+            raise OSError(number, os.strerror(number))
+        return real(path, *more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    found = []
+    for _ in range(3):
+        try:
+            found += tail.read(100)
+        except OSError:
+            pass
+        else:
+            tail.acknowledge()
+    assert [line.record for line in found] == recorded[:broken]
+    monkeypatch.undo()
+    found += tail.read(100)
+    assert [line.record for line in found] == recorded
+
+
+def test_what_follows_a_long_hole_in_a_dead_spool_is_read(spool_root):
+    spool = open_spool(spool_root)
+    spool.append(b"before")
+    spool.append(b"after")
+    spool.close()
+    segment_file = spool.path / segments(spool.path)[0]
+    first, second = segment_file.read_bytes().splitlines(keepends=True)
+    segment_file.write_bytes(first + bytes(5 * MIB) + b"\n" + second)
+    assert [line.record for line in read_all(Tail(spool.path, living=False))] == [b"before", b"after"]
+
+
+def test_a_reader_sees_the_rest_when_a_segment_is_shipped_and_removed_meanwhile(spool_root, monkeypatch):
+    spool = open_spool(spool_root, segment_bytes=400, total_bytes=100_000)
+    incidents = [make_incident(START + n) for n in range(3)]
+    for incident in incidents:
+        spool.append(records.pack(incident))
+    first, real = segments(spool.path)[0], os.open
+
+    def too_late(path, *more):
+        if str(path).endswith(first) and os.path.exists(path):  # noqa: PTH110 - what os.open was given
+            os.unlink(path)  # noqa: PTH108
+        return real(path, *more)
+
+    monkeypatch.setattr(os, "open", too_late)
+    assert unshipped.read(spool_root).incidents.keys() == {incident.id for incident in incidents[1:]}
+
+
+def test_a_dead_spool_whose_removal_is_cut_off_is_neither_shown_nor_shipped_again(spool_root, monkeypatch):
+    mine, dead = open_spool(spool_root), open_spool(spool_root)
+    dead.append(records.pack(make_incident()))
+    dead.close()
+    leftover = leftovers.adopt(spool_root, mine.path)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    leftover.remove()
+    monkeypatch.undo()
+    assert unshipped.read(spool_root).incidents == {}
+    assert leftovers.adopt(spool_root, mine.path) is None
+    leftovers.sweep(spool_root, time.time() + 100)
+    assert [mine.path] == list(spool_root.iterdir())
 
 
 def test_an_unwritable_place_is_a_spool_error(tmp_path):
