@@ -22,8 +22,9 @@ from proxy.tasks import Tasks
 RETRY_PAUSE: Final = 0.5
 """Seconds after a failed connect in which the next callers are told so at once: an outage must not cost each a wait."""
 
-_READ_ONLY: Final = "SET default_transaction_read_only = on"
-"""Not a start-up parameter: asyncpg would take the server for one that `target_session_attrs=read-write` must pass over."""
+_READ_ONLY: Final = "SET default_transaction_read_only = on; SET row_security = off"
+"""Not start-up parameters: asyncpg would take the server for one that `target_session_attrs=read-write` must pass over.
+Without row_security a query that a policy would take rows from fails: a hidden row must not look like one that is gone."""
 
 TRANSLATED: Final = (
     asyncpg.PostgresError,
@@ -87,7 +88,8 @@ class Lane:
         if not self._target.pgbouncer:
             plain: list[Any] = await connection.fetch(sql, *args, timeout=timeout)
             return plain
-        await connection.execute(f"BEGIN READ ONLY; SET LOCAL statement_timeout = {int(timeout * 1000)}", timeout=timeout)
+        limit = f"SET LOCAL statement_timeout = {int(timeout * 1000)}"
+        await connection.execute(f"BEGIN READ ONLY; {limit}; SET LOCAL row_security = off", timeout=timeout)
         records: list[Any] = await connection.fetch(sql, *args, timeout=timeout)
         await connection.execute("COMMIT", timeout=timeout)
         return records
@@ -189,8 +191,14 @@ def connect_trouble(error: BaseException) -> Trouble:
         return Trouble("starting", "the database is starting up or shutting down")
     if isinstance(error, asyncpg.TooManyConnectionsError):
         return Trouble("overload", "the database has no connection to spare")
+    if isinstance(error, asyncpg.ClientConfigurationError) and str(error).startswith("root certificate file"):
+        return Trouble("error", "the DSN asks to verify the server's certificate, and names no sslrootcert that can be read")
     if isinstance(error, (asyncpg.ClientConfigurationError, ValueError)):
         return Trouble("error", "the DSN cannot be understood")  # the message might quote it
+    if isinstance(error, asyncpg.UndefinedObjectError):
+        return Trouble("refused", f"the DSN asks for what the server does not know: {error}")
+    if isinstance(error, ConnectionError) and str(error).endswith("rejected SSL upgrade"):
+        return Trouble("refused", "the server offers no TLS, and the DSN asks for it")
     return Trouble("refused", _named(error, speak=isinstance(error, asyncpg.PostgresError)))
 
 

@@ -12,16 +12,19 @@ from proxy.sources.doorkeeper.schema import Column, Shape, Table, faults_of
 __all__ = ["INSPECT", "Column", "Shape", "Table", "names", "quoted", "shape_from"]
 
 INSPECT: Final = """
-SELECT k.role, a.attname::text, format_type(a.atttypid, NULL), a.attnotnull,
+SELECT k.role, a.attname::text, CASE a.atttypid WHEN 'bpchar'::regtype THEN 'bpchar' ELSE format_type(a.atttypid, NULL) END,
+       a.attnotnull,
        has_column_privilege(c.oid, a.attnum, 'SELECT') AND has_schema_privilege(c.relnamespace, 'USAGE') AS readable,
        EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum
                AND i.indisvalid AND i.indpred IS NULL) AS indexed,
        c.reltuples::float8
 FROM unnest($1::text[], $2::text[]) AS k(role, name)
 JOIN pg_catalog.pg_class c ON c.oid = to_regclass(k.name)::oid
-JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped AND (a.attnum > 0 OR a.attname = 'xmin')
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped AND (a.attnum > 0 OR a.attname = 'xmin'
+     AND c.relkind <> 'f' AND NOT (c.relhassubclass AND EXISTS (SELECT FROM pg_catalog.pg_foreign_table)))
 """
-"""An index that is partial or has the column second does not count: it cannot serve a look-up by that column alone."""
+"""An index that is partial or has the column second does not count: it cannot serve a look-up by that column alone. A foreign
+table's xmin is 0 whatever becomes of the row. `character` in a cast is one letter, and bpchar is as many as there are."""
 
 
 def quoted(identifier: str) -> str:

@@ -104,7 +104,7 @@ def to_known(row: Row, stored: str, mark: Callable[[bytes], str]) -> Known:
         refreshable=row.refreshable,
         unused_successor=bool(row.unused_successor),
         stored=stored,
-        stored_mark=mark(row.token.encode())[:MARK_HEX_DIGITS],
+        stored_mark=mark((row.token or "").encode())[:MARK_HEX_DIGITS],  # NULL where a vendor blanks it
     )
 
 
