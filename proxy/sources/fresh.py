@@ -51,8 +51,7 @@ class FreshOptions(msgspec.Struct, frozen=True):
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """Figures for metrics. Counters since start; durations in seconds; `refresh_age` is None before the first round.
-    `source` is `ok` or the word of the last Unavailable."""
+    """Figures for metrics. Counters since start; durations in seconds; `refresh_age` is None before the first round."""
 
     known: int
     negative: int
@@ -65,7 +64,6 @@ class Stats(msgspec.Struct, frozen=True):
     changes: int
     refresh_seconds: float
     refresh_age: float | None
-    source: str
 
 
 class Fresh:
@@ -97,7 +95,8 @@ class Fresh:
         self._second_looks = self._rationed = self._changes = 0
         self._refresh_seconds = 0.0
         self._refreshed: float | None = None
-        self._source_state = "ok"
+        self._answered = True
+        self._silent: set[str] = set()
 
     def held(self, fingerprint: str) -> Held | None:
         """Return what is in memory of a token, None when it must be read. Marks it as used."""
@@ -167,7 +166,7 @@ class Fresh:
     def forget_all(self) -> None:
         """Ask the source for everything anew; but while it does not answer, what is held is all there is."""
         self._negative.clear()
-        if self._source_state == "ok":
+        if self._answered:
             for fingerprint, held in list(self._known.items()):
                 if _is_alive(held):
                     self._let_go(fingerprint, held)
@@ -175,6 +174,11 @@ class Fresh:
     def rows(self) -> list[Known]:
         """The rows of the tokens in memory. May be called from another thread."""
         return [held.state for held in list(self._known.values()) if isinstance(held.state, Known)]
+
+    def take_silent(self) -> set[str]:
+        """The sources that did not answer a re-read since this was asked last."""
+        silent, self._silent = self._silent, set()
+        return silent
 
     def stats(self) -> Stats:
         """Return the figures as they are now."""
@@ -190,7 +194,6 @@ class Fresh:
             changes=self._changes,
             refresh_seconds=self._refresh_seconds,
             refresh_age=None if self._refreshed is None else self._monotonic() - self._refreshed,
-            source=self._source_state,
         )
 
     def _held_negative(self, fingerprint: str) -> Held | None:
@@ -237,9 +240,9 @@ class Fresh:
         before = self._known.get(fingerprint) or self._former.get(fingerprint) or self._negative.get(fingerprint)
         held = Held(reading, asked, self._monotonic(), _last_known(before), confirmed=confirmed)
         if isinstance(reading.state, Unavailable):
-            self._source_state = reading.state.why
+            self._answered = False
             return held
-        self._source_state = "ok"
+        self._answered = True
         newer = self._known.get(fingerprint)
         if newer is not None and (newer.mono > asked or (not confirmed and self._is_young(newer))):
             return newer  # it was asked for later; or by a second look, which a replica must not overrule
@@ -319,9 +322,10 @@ class Fresh:
             if reading is None:
                 self._let_go(fingerprint, held)
             elif isinstance(reading.state, Unavailable):
-                self._source_state = reading.state.why
+                self._answered = False
+                self._silent.add(reading.source)
             else:
-                self._source_state = "ok"
+                self._answered = True
                 self._known[fingerprint] = held.again(reading, asked, answered)
                 self._tell(fingerprint, held.reading, reading)
 

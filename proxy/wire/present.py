@@ -23,7 +23,7 @@ from proxy.sources.breaker import Breaker
 from proxy.tasks import Report, Tasks
 from proxy.wire.data_plane import DataPlane
 from proxy.wire.outages import Outages
-from proxy.wire.standing import OK, Standing
+from proxy.wire.standing import Standing
 from proxy.wire.state import StartFault
 from proxy.wire.token_sources import fresh_of, in_place, one_of, sources_of
 from proxy.wire.witnessing import RememberedTokens
@@ -158,9 +158,8 @@ class TokenSide:
 
     async def _mind(self) -> None:
         while True:
-            every = self.sources.every
-            due = self.standing.due(every) if self.fresh.stats().source == OK else every
-            async for reading in self.sources.ask(due):
+            self.standing.doubt(self.fresh.take_silent())
+            async for reading in self.sources.ask(self.standing.due(self.sources.every)):
                 self.standing.answered(reading)
                 self.outages.saw(reading)
             await asyncio.sleep(ASK_EVERY)

@@ -6,7 +6,7 @@ ask without requests too, for those stay away from who is not ready (`TokenSide.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from proxy.core.token import Reading, Unavailable
@@ -27,6 +27,10 @@ class Standing:
         """Take note of a look for a request."""
         if isinstance(reading.state, Unavailable):
             self._doubted.add(reading.source)
+
+    def doubt(self, names: Iterable[str]) -> None:
+        """These did not answer something else."""
+        self._doubted.update(names)
 
     def answered(self, reading: Reading) -> None:
         """Take note of the answer to a question of our own."""

@@ -56,6 +56,17 @@ async def test_an_outage_is_noticed_at_the_first_request_and_its_end_without_one
         await until_ready(proxy, True)
 
 
+async def test_an_outage_is_noticed_without_a_request_while_tokens_are_in_use(tmp_path, issuer):
+    issuer.tokens["good"] = {"active": True, "client_id": "acme", "exp": 0, "iat": 1}
+    async with running(tmp_path, introspection(issuer, "recheck_every = 1")) as proxy:
+        assert 200 == (await get(f"{proxy.data}/Users", "good"))[0]
+        await until_ready(proxy, True)
+        issuer.script = NO_ANSWER
+        await until_ready(proxy, False)
+        issuer.script = None
+        await until_ready(proxy, True)
+
+
 async def test_trouble_with_one_token_is_none_of_the_source(tmp_path, issuer):
     issuer.tokens["odd"] = {"active": True, "iat": "yesterday"}
     async with running(tmp_path, introspection(issuer)) as proxy:
@@ -97,3 +108,8 @@ def test_a_look_raises_doubt_and_an_answer_decides():
     assert "timeout" == standing.together(["one", "two"])
     standing.answered(Reading(Unknown(), "two", "primary", 0.0))
     assert ("ok", ["one"]) == (standing.together(["one", "two"]), standing.due(["one", "two"]))
+    standing.doubt(["two"])
+    assert ["one", "two"] == standing.due(["one", "two"])
+    for name in ("one", "two"):
+        standing.answered(Reading(Unknown(), name, "primary", 0.0))
+    assert [] == standing.due(["one", "two"])
