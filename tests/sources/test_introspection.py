@@ -280,6 +280,23 @@ async def test_a_round_that_takes_too_long_ends_and_says_so(issuer, asking, monk
     assert state.why == "overload"
 
 
+async def test_guesses_that_take_every_connection_keep_no_revocation_from_being_seen(issuer, asking):
+    source = asking(recheck_every=0.0)
+    row = (await source.read(secret("t"))).state
+
+    async def answers_no_guess(request):
+        return await (says('{"active": false}') if (await request.post())["token"] == "t" else hangs)(request)
+
+    issuer.script = answers_no_guess
+    guesses = [asyncio.create_task(source.read(secret(f"guess-{n}"))) for n in range(20)]
+    while len(issuer.asked) < 1 + EndpointOptions("").connections:
+        await asyncio.sleep(0.01)
+    assert (await source.reread([row]))[row.row].state == Unknown()
+    for guess in guesses:
+        guess.cancel()
+    await asyncio.gather(*guesses, return_exceptions=True)
+
+
 async def test_doctor_says_what_it_cannot_see(asking):
     assert [finding.level for finding in await asking().check()] == ["ok", "warning"]
 

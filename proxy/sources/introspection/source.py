@@ -103,6 +103,7 @@ class Introspection:
         self._wall = wall
         self._monotonic = monotonic
         self.endpoint = Endpoint(options.endpoint, monotonic)
+        self._again = Endpoint(options.endpoint, monotonic)  # no flood of guesses may stand before the tokens in use
         self._kept: collections.OrderedDict[str, Kept] = collections.OrderedDict()
 
     def __len__(self) -> int:
@@ -184,18 +185,19 @@ class Introspection:
     async def close(self) -> None:
         """Close every connection."""
         await self.endpoint.close()
+        await self._again.close()
 
     async def _state(self, secret: Secret) -> TokenState:
         text = storable_text(secret.reveal())
         if not text:
             return Unknown()
-        return await self._ask(text, secret.fingerprint)
+        return await self._ask(self.endpoint, text, secret.fingerprint)
 
-    async def _ask(self, token: str, row: str) -> TokenState:
+    async def _ask(self, endpoint: Endpoint, token: str, row: str) -> TokenState:
         caller = self._options.caller
         form = {"token": token, "token_type_hint": "access_token", **caller.form()}
         try:
-            answer = await self.endpoint.call(caller.headers(), form)
+            answer = await endpoint.call(caller.headers(), form)
         except Trouble as trouble:
             return Unavailable(trouble.why, trouble.detail)
         if answer.status == 200:
@@ -227,7 +229,8 @@ class Introspection:
 
     async def _once_more(self, entry: Kept) -> Reading:
         asked = self._monotonic()
-        reading = self._reading(await self._state(entry.secret))
+        state = await self._ask(self._again, entry.secret.reveal().decode(), entry.secret.fingerprint)
+        reading = self._reading(state)
         self._keep(entry.secret, reading, asked)
         return reading
 
