@@ -6,6 +6,7 @@ connection that wrote (it counts from that connection's own last write), to ever
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -80,7 +81,15 @@ class Copies:
         return list(waits.values())
 
     async def _sentinel_names_one(self) -> bool:
+        """Whether a replica may be promoted. That it is gone counts when most Sentinels say so: a few that are cut off together
+        with the master call it gone as well, while the others promote it. So it does not while none can be asked."""
         pool = self._client.connection_pool  # type: ignore[union-attr]
         if not isinstance(pool, SentinelConnectionPool):
             return False
-        return bool(await pool.sentinel_manager.discover_slaves(pool.service_name))
+        sentinels = list(pool.sentinel_manager.sentinels)
+        asked = (one.sentinel_slaves(pool.service_name) for one in sentinels)
+        heard = [answer for answer in await asyncio.gather(*asked, return_exceptions=True) if isinstance(answer, list)]
+        named = [replica for answer in heard for replica in answer]
+        if any(not (replica["is_sdown"] or replica["is_odown"]) for replica in named):
+            return True
+        return 2 * len(heard) <= len(sentinels) and (bool(named) or not heard)

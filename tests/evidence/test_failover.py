@@ -138,6 +138,30 @@ async def test_a_replica_that_is_known_to_be_gone_is_not_waited_for(spool_root):
         recording.spool.close()
 
 
+@pytest.mark.parametrize("cut_off", [2, 3])
+async def test_sentinels_that_are_cut_off_with_the_master_do_not_decide_that_its_replica_is_gone(spool_root, cut_off):
+    """The others promote it meanwhile, and what only the old master took is thrown away when it comes back."""
+    with fleets.watched() as fleet:
+        recording = Recording(fleet.url, spool_root)
+        recording.append(10)
+        assert await recording.shipper.flush(PATIENCE)
+        away = fleet.sentinels[3 - cut_off :]
+        for one in away:
+            one.kill()
+        fleet.nodes[1].freeze()
+        if cut_off < len(fleet.sentinels):
+            fleets.until(lambda: "s_down" in fleet.sentinels[0].ask("SENTINEL REPLICAS evidence"))
+        recording.append(100)
+        assert not await recording.shipper.flush(5)
+        assert recording.shipper.waiting == 100
+        fleet.nodes[1].thaw()
+        for one in away:
+            one.start()
+        assert await recording.shipper.flush(PATIENCE)
+        await recording.store.close()
+        recording.spool.close()
+
+
 async def test_the_configured_number_of_replicas_must_have_it(spool_root):
     with contextlib.ExitStack() as stack:
         master = fleets.data(stack)
