@@ -21,6 +21,7 @@ from proxy.evidence.moving import Moved, NotMoved, move, prepare
 from proxy.evidence.redis_store import RedisStore, StoreError
 from proxy.evidence.room import is_full
 from proxy.settings import Settings
+from proxy.settings.witness import fault_of_store_url
 from proxy.wire.lent_store import lent, open_patient
 from proxy.wire.witnessing import keep_of
 
@@ -100,6 +101,8 @@ async def _opened(settings: Settings, way: Way, stack: contextlib.AsyncExitStack
             raise NotMoved("both are the same store")
         other = open_patient(settings, await stack.enter_async_context(lent(settings)), configured=False)
     else:
+        if wrong := fault_of_store_url(way.other):
+            raise StoreUrlError(f"the store URL {wrong}")
         other = open_patient(settings, way.other, configured=False, password_file=way.password_file)
     _ = stack.push_async_callback(other.close)
     return (own, other) if way.into else (other, own)

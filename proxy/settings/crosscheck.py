@@ -11,7 +11,7 @@ from proxy.settings.issuers import Introspection, Jwt
 from proxy.settings.section import is_loopback
 from proxy.settings.server import UpstreamTls
 from proxy.settings.shape import Settings
-from proxy.settings.tokens import Doorkeeper, Owner
+from proxy.settings.tokens import Doorkeeper, DoorkeeperPostgres, Owner, unverified
 from proxy.settings.toml_lines import Path
 
 _ANY_ADDRESS = ("0.0.0.0", "::", "[::]")  # noqa: S104 - names it in order to recognise it
@@ -69,6 +69,13 @@ def _clear_text(settings: Settings) -> Iterator[Finding]:
             if url.scheme == "http" and not is_loopback(url.hostname or ""):
                 what = "tokens can be read" if key == "url" else "keys can be exchanged"
                 yield Finding((("source", number, key),), f"is http: {what} on the way there", "Write https")
+        for key in ("dsn", "replica_dsn"):
+            if isinstance(source, DoorkeeperPostgres) and unverified(getattr(source, key)):
+                yield Finding(
+                    (("source", number, key), ("source", number, f"{key}_file")),
+                    "names an sslrootcert, but without sslmode nothing is checked by it",
+                    "Add sslmode=verify-full",
+                )
 
 
 def _addresses(settings: Settings) -> Iterator[Finding]:

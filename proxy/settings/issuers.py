@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from proxy.settings.section import Section, SourceName, Words
+from proxy.settings.section import Section, SourceName, Words, is_host
 
 _HTTP: Final = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?(\?[^#@\s]*)?")
 _ASYMMETRIC: Final = frozenset(
@@ -17,8 +18,15 @@ _ASYMMETRIC: Final = frozenset(
 )
 
 
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 def _http(value: str) -> str:
-    if not _HTTP.fullmatch(value):
+    if not _HTTP.fullmatch(value) or not is_host(_host_of(value)):
         raise ValueError(
             "must be an http or https URL without credentials: write it like https://login.example.com/oauth/introspect"
         )

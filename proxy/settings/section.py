@@ -70,6 +70,15 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 """A TCP port; 0 lets the system choose a free one."""
 
 
+def is_host(name: str) -> bool:
+    """Tell whether a name can be asked for at all; resolvers raise for one with an empty or overlong label."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return bool(name) and not any(letter.isspace() for letter in name)
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether a listener on `host` can be reached from this machine only."""
     if host == "localhost":

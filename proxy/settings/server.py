@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from proxy.settings.section import Bytes, Networks, Port, Section, Words
+from proxy.settings.section import Bytes, Networks, Port, Section, Words, is_host
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _HOST: Final = re.compile(r"[A-Za-z0-9._~\-\[\]:]+")
+_METHOD: Final = re.compile(r"[A-Z][A-Z-]*")
 
 
 def _origin(value: str) -> str:
@@ -24,7 +25,7 @@ def _origin(value: str) -> str:
         port = parts.port
     except ValueError as error:
         raise ValueError("is no URL: write it like https://scim.example.com or http://127.0.0.1:3000") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+    if parts.scheme not in ("http", "https") or not is_host(parts.hostname or "") or port == 0:
         raise ValueError("must be an http or https URL with a host: write it like https://scim.example.com")
     if parts.username is not None or parts.query or parts.fragment or parts.path not in ("", "/"):
         raise ValueError(
@@ -32,6 +33,25 @@ def _origin(value: str) -> str:
             "remove path, query and user from it"
         )
     return value.rstrip("/")
+
+
+def _address(value: str) -> str:
+    if not is_host(value):
+        raise ValueError("is no address and no host name: write it like 127.0.0.1 or 0.0.0.0")
+    return value
+
+
+def _server_name(value: str) -> str:
+    if not is_host(value) or value.startswith("."):
+        raise ValueError("is no host name: write it like scim.example.com")
+    return value
+
+
+def _methods(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Methods are told apart by case (RFC 9110 section 9.1): `get` would let no request through."""
+    if not value or not all(_METHOD.fullmatch(method) for method in value):
+        raise ValueError('must be methods in capitals, one at least: write it like ["GET", "POST"]')
+    return value
 
 
 def _host(value: str) -> str:
@@ -50,7 +70,7 @@ class ListenTls(Section):
 class Listen(Section):
     """The listener for clients (Okta, Entra, ...)."""
 
-    host: str = Field(
+    host: Annotated[str, AfterValidator(_address)] = Field(
         default="127.0.0.1", min_length=1, description="Address to listen on. Loopback until you open it on purpose."
     )
     port: Port = Field(default=8080, description="Port to listen on; 0 takes a free one.")
@@ -80,7 +100,7 @@ class Listen(Section):
     header_count: int = Field(
         default=128, ge=8, le=4096, description="Fields in a request: clients send about 10, proxies in front add some."
     )
-    methods: Words = Field(
+    methods: Annotated[Words, AfterValidator(_methods)] = Field(
         default=METHODS,
         description="Methods that are let through; others get 405. Those of RFC 7644 section 3.2, with HEAD and OPTIONS.",
     )
@@ -125,7 +145,7 @@ class UpstreamTls(Section):
     verify: bool = Field(
         default=True, description="Check the certificate. Off, anyone on the way reads the tokens; it warns at each start."
     )
-    server_name: str | None = Field(
+    server_name: Annotated[str, AfterValidator(_server_name)] | None = Field(
         default=None, min_length=1, description="Name to ask for and to check, where it is not the url's host."
     )
 
@@ -198,7 +218,7 @@ class OpsTls(Section):
 class Ops(Section):
     """The second listener: metrics, health, and the operators' pages."""
 
-    host: str = Field(
+    host: Annotated[str, AfterValidator(_address)] = Field(
         default="127.0.0.1",
         min_length=1,
         description="Address to listen on. Anything but loopback needs token or tls.client_ca_file.",

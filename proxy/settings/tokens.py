@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import parse_qsl
 
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -13,6 +14,10 @@ from proxy.settings.issuers import Introspection, Jwt
 from proxy.settings.section import Bytes, Section, SourceName, Words
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62})?")
+
+_SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_SSL_MODES: Final = ("disabled", "required", "verify_ca", "verify_identity")
+_MYSQL_OPTIONS: Final = ("ssl_mode", "ssl_ca", "unix_socket")
 
 _NODE: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 """A host, an IPv6 address or an encoded folder of a socket, and perhaps a port."""
@@ -27,13 +32,31 @@ def _identifier(value: str) -> str:
 def _postgres(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(("postgres://", "postgresql://")):
         raise ValueError("must be a PostgreSQL URL: write it like postgresql://scim_witness@db.example.com/app")
+    mode = _options(value).get("sslmode", _SSLMODES[0])
+    if mode not in _SSLMODES:
+        raise ValueError(f"has an sslmode that is none: write one of {', '.join(_SSLMODES)}")
     return _unbroken(value)
 
 
 def _mysql(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(("mysql://", "mysql2://", "mariadb://")):
         raise ValueError("must be a MySQL URL: write it like mysql://scim_witness@db.example.com/app?ssl_mode=verify_identity")
+    options = _options(value)
+    if options.keys() - _MYSQL_OPTIONS:
+        raise ValueError(f"has an option behind ? that is not known: there are {', '.join(_MYSQL_OPTIONS)}")
+    if options.get("ssl_mode", _SSL_MODES[0]).lower() not in _SSL_MODES:
+        raise ValueError(f"has an ssl_mode that is none: write one of {', '.join(_SSL_MODES)}")
     return _unbroken(value)
+
+
+def unverified(dsn: SecretStr | None) -> bool:
+    """Tell whether a PostgreSQL URL names an authority and yet takes any server: without sslmode libpq is content with less."""
+    options = _options(dsn) if dsn is not None else {}
+    return "sslrootcert" in options and options.get("sslmode", "prefer") in ("disable", "allow", "prefer")
+
+
+def _options(value: SecretStr) -> dict[str, str]:
+    return dict(parse_qsl(value.get_secret_value().partition("?")[2], keep_blank_values=True))
 
 
 def _unbroken(value: SecretStr) -> SecretStr:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from proxy.settings.section import Bytes, Numbers, Section
+from proxy.settings.section import Bytes, Numbers, Section, is_host
 
 STORE_SCHEMES: Final = (
     "redis://",
@@ -20,6 +21,33 @@ STORE_SCHEMES: Final = (
     "rediss+cluster://",
 )
 
+_ANY: Final = re.compile(r".+")
+_NUMBER: Final = re.compile(r"[0-9]+")
+_SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
+_FLAG: Final = re.compile(r"(?i:true|false|yes|no|on|off|0|1)")
+_LOGIN: Final = dict.fromkeys(("username", "password"), _ANY)
+_PLAIN: Final = {
+    **_LOGIN,
+    **dict.fromkeys(("db", "health_check_interval", "max_connections", "socket_read_size"), _NUMBER),
+    **dict.fromkeys(("socket_timeout", "socket_connect_timeout"), _SECONDS),
+    **dict.fromkeys(("socket_keepalive", "retry_on_timeout"), _FLAG),
+    "client_name": re.compile(r"[!-~]+"),
+    "protocol": re.compile("[23]"),
+}
+"""What redis-py takes for a single server, and a pattern of what it can be."""
+_SENTINEL: Final = {"db": _NUMBER, "sentinel_username": _ANY, "sentinel_password": _ANY}
+_CLUSTER: Final = {"db": re.compile("0")}
+_TLS_OF_NODES: Final = {
+    **dict.fromkeys(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), _ANY),
+    "ssl_cert_reqs": re.compile("none|optional|required"),
+}
+_TLS: Final = {
+    **_TLS_OF_NODES,
+    **dict.fromkeys(("ssl_ca_path", "ssl_ca_data", "ssl_ciphers", "ssl_password"), _ANY),
+    "ssl_check_hostname": _FLAG,
+    "ssl_min_version": _NUMBER,
+}
+
 
 def _store_url(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(STORE_SCHEMES):
@@ -27,27 +55,47 @@ def _store_url(value: SecretStr) -> SecretStr:
             "must be a URL of Redis or Valkey: write it like redis://host:6379/0, rediss://host/0, unix:///path, "
             "redis+sentinel://h1,h2/master or redis+cluster://h1,h2"
         )
-    if wrong := _fault_of(value.get_secret_value()):
+    if wrong := fault_of_store_url(value.get_secret_value()):
         raise ValueError(wrong)
     return value
 
 
-def _fault_of(url: str) -> str:
-    """What the store's driver would not take, for it would say so only when the program runs. Never a part of the URL."""
+def fault_of_store_url(url: str) -> str:
+    """What the store's driver would not take, for it would say so only when the program runs; empty when it is good. Never a
+    part of the URL: that may hold a password."""
     scheme, _, rest = url.partition("://")
     kind = scheme.partition("+")[2]
-    place, _, path = rest.partition("?")[0].partition("/")
+    before, _, query = rest.partition("#")[0].partition("?")
+    place, _, path = before.partition("/")
     nodes = place.rpartition("@")[2].split(",") if scheme != "unix" else []
     try:
         hosts = [part.hostname for part in map(urlsplit, [f"//{node}" for node in nodes]) if part.port is None or part.port]
     except ValueError:
         return "has a port that is no number: write it like redis://host:6379/0; in a password @ is %40, / %2F, # %23"
+    if not all(is_host(host) for host in hosts if host):
+        return "names a host that cannot be: write it like redis://host:6379/0"
     if kind and not all(hosts):
         return "names no host between its commas: write it like redis+cluster://h1,h2:7001"
     if kind == "sentinel" and not path.strip("/"):
         return "does not name the master: write it like redis+sentinel://h1,h2/master"
     if kind == "cluster" and path.strip("/"):
         return "has a path, and a Cluster has no database number: write it like redis+cluster://h1,h2"
+    if not kind and nodes and not (path.strip("/") or "0").isdecimal():
+        return "has a path that is no database number: write it like redis://host:6379/0"
+    return _fault_of_options(scheme, query)
+
+
+def _fault_of_options(scheme: str, query: str) -> str:
+    """The driver hands what it does not know on until something breaks, or drops it: neither would be seen at the start."""
+    own = {"": _PLAIN, "sentinel": _SENTINEL, "cluster": _CLUSTER}.get(scheme.partition("+")[2], _PLAIN)
+    known = own | (_TLS if scheme == "rediss" else _TLS_OF_NODES if scheme.startswith("rediss+") else {})
+    if scheme == "unix":
+        known = {name: value for name, value in known.items() if name != "socket_keepalive"}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in known:
+            return f"has an option behind ? that is not known: there are {', '.join(sorted(known))}; in a password ? is %3F"
+        if not known[name].fullmatch(value):
+            return f"has {name} behind ? with a value that it cannot have: correct it, or leave it out"
     return ""
 
 

@@ -97,6 +97,17 @@ def test_fault_between_keys(key, message, changes):
         ("no host between its commas", "redis+sentinel://:26379/master"),
         ("does not name the master", "redis+sentinel://h1,h2"),
         ("has no database number", "redis+cluster://h1,h2/1"),
+        ("no database number", "redis://host:6379/evidence"),
+        ("a host that cannot be", "redis://a..b:6379/0"),
+        ("is not known", "redis://host?planted=1"),
+        ("is not known", "redis://host?ssl_ca_certs=/ca"),
+        ("is not known", "unix:///run/v.sock?socket_keepalive=1"),
+        ("is not known", "redis+sentinel://h1/master?client_name=planted"),
+        ("is not known", "rediss+cluster://h1?ssl_ca_path=/planted"),
+        ("has db behind ?", "redis://host?db=planted"),
+        ("has db behind ?", "redis+sentinel://h1/master?db="),
+        ("has db behind ?", "redis+cluster://h1?db=1"),
+        ("has ssl_cert_reqs behind ?", "rediss://host?ssl_cert_reqs=planted"),
     ],
 )
 def test_store_url_that_no_driver_takes(message, url):
@@ -112,12 +123,16 @@ def test_store_url_that_no_driver_takes(message, url):
     [
         "redis://host", "redis://:p%40w@host:6379/0", "redis://[::1]:6379/0", "rediss://u:p@host/1?ssl_ca_certs=a,b:c", "unix:///run/v.sock?db=1",
         "redis+sentinel://u:p@h1:26379,[::1]:26379/master?db=0", "rediss+cluster://h1,h2:7001/",
+        "redis://h?db=1&username=u&password=p&client_name=w&protocol=3&health_check_interval=5&socket_timeout=1.5&socket_keepalive=yes",
+        "rediss://h?ssl_cert_reqs=none&ssl_check_hostname=false&ssl_ca_path=/c&ssl_password=p",
+        "rediss+sentinel://h1/m?sentinel_username=u&sentinel_password=p&ssl_certfile=c&ssl_keyfile=k&ssl_cert_reqs=required",
     ],
 )  # fmt: skip
 def test_store_url_that_a_driver_takes(url):
     settings = load(None, environ({"STORE__URL": url}))
     assert url == settings.store.url.get_secret_value()
-    connect(StoreOptions(url=url))
+    pool = getattr(connect(StoreOptions(url=url)), "connection_pool", None)
+    assert pool is None or pool.make_connection() is not None  # only here the driver looks at what stands behind ?
 
 
 @pytest.mark.parametrize("kind", ["postgres", "mysql"])
@@ -137,6 +152,7 @@ def test_store_url_that_a_driver_takes(url):
     ],
 )
 def test_a_password_that_is_not_encoded_is_a_fault_of_the_dsn(kind, good, rest):
+    rest = rest if kind == "postgres" else rest.partition("?")[0]  # the options are PostgreSQL's
     changes = DOORKEEPER | {"SOURCE__KIND": f"doorkeeper_{kind}", "SOURCE__DSN": f"{kind}://{rest}"}
     if good:
         assert load(None, environ(changes)).source[0].dsn.get_secret_value().endswith(rest)
@@ -145,6 +161,50 @@ def test_a_password_that_is_not_encoded_is_a_fault_of_the_dsn(kind, good, rest):
         load(None, environ(changes))
     (fault,) = caught.value.faults
     assert (True, False) == ("%40, %2F and %23" in str(fault), "planted" in str(fault))
+
+
+@pytest.mark.parametrize(
+    "message, dsn",
+    [
+        ("has an sslmode that is none", "postgresql://u@h/app?sslmode=verify_full"),
+        ("has an ssl_mode that is none", "mysql://u@h/app?ssl_mode=verify-full"),
+        ("is not known", "mysql://u@h/app?planted=1"),
+    ],
+)
+def test_option_of_a_dsn_that_would_fail_only_when_it_runs_is_a_fault(message, dsn):
+    kind = "mysql" if dsn.startswith("mysql") else "postgres"
+    changes = DOORKEEPER | {"SOURCE__KIND": f"doorkeeper_{kind}", "SOURCE__DSN": dsn}
+    with pytest.raises(SettingsFault) as caught:
+        load(None, environ(changes))
+    (fault,) = caught.value.faults
+    assert (True, False) == (message in str(fault), "planted" in str(fault))
+
+
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example.com", ".", "h h"])
+@pytest.mark.parametrize(
+    "key, url",
+    [
+        ("UPSTREAM__URL", "http://{}:3000"),
+        ("UPSTREAM__TLS__SERVER_NAME", "{}"),
+        ("LISTEN__HOST", "{}"),
+        ("OPS__HOST", "{}"),
+        ("SOURCE__URL", "https://{}/introspect"),
+    ],
+)
+def test_host_for_which_a_resolver_raises_is_a_fault(key, url, host):
+    more = {"UPSTREAM__URL": "https://b"} if "TLS" in key else {}
+    if "SOURCE" in key:
+        more = {"SOURCE__KIND": "introspection", "SOURCE__PATH": "", "SOURCE__BEARER": "b"}
+    with pytest.raises(SettingsFault) as caught:
+        load(None, environ(more | {key: url.format(host)}))
+    assert [f"SCIM_WITNESS_{key}"] == [fault.key for fault in caught.value.faults]
+
+
+@pytest.mark.parametrize("methods", ["get", "GET,FOO BAR", ","])
+def test_methods_by_which_nothing_would_come_through_are_a_fault(methods):
+    with pytest.raises(SettingsFault) as caught:
+        load(None, environ({"LISTEN__METHODS": methods}))
+    assert ["SCIM_WITNESS_LISTEN__METHODS"] == [fault.key for fault in caught.value.faults]
 
 
 @pytest.mark.parametrize(
@@ -168,6 +228,7 @@ def test_near_miss_is_no_fault(changes):
         ("UPSTREAM__HEAD_TIMEOUT", {"UPSTREAM__HEAD_TIMEOUT": "60"}),
         ("UPSTREAM__TLS__VERIFY", {"UPSTREAM__URL": "https://b", "UPSTREAM__TLS__VERIFY": "false"}),
         ("POLICY__ALLOW_QUERY_TOKEN", {"POLICY__ALLOW_QUERY_TOKEN": "true"}),
+        ("SOURCE__DSN", DOORKEEPER | {"SOURCE__DSN": "postgresql://db/app?sslrootcert=/ca"}),
         ("POLICY__RETRY_BODY_LIMIT", {"POLICY__ON_DISAGREEMENT": "retry_once", "POLICY__RETRY_BODY_LIMIT": "0"}),
     ],
 )

@@ -124,8 +124,11 @@ async def test_no_server_at_start_is_unavailable_and_then_it_works(own_postgres,
         ("refused", "postgresql://postgres@no-such-host.invalid/postgres"),
         ("error", "postgresql://postgres@[::1/postgres"),
         ("error", "postgresql://postgres:postgres@127.0.0.1:{port}/postgres"),
+        ("refused", "postgresql://postgres:wrong@127.0.0.1:{port}/postgres?sslmode=require"),
+        ("error", "postgresql://postgres:wrong@127.0.0.1:{port}/postgres?sslmode=verify-full&sslrootcert="),
+        ("refused", "postgresql://postgres:postgres@127.0.0.1:{port}/postgres?pool=5"),
     ],
-    ids=["password", "database", "port", "host", "syntax", "no tables"],
+    ids=["password", "database", "port", "host", "syntax", "no tables", "no TLS there", "no authority", "another's option"],
 )
 async def test_whatever_is_wrong_with_the_dsn_is_unavailable_and_no_password_is_told(postgres, opened, why, dsn):
     source = opened(dsn.format(port=postgres.port))
@@ -136,6 +139,21 @@ async def test_whatever_is_wrong_with_the_dsn_is_unavailable_and_no_password_is_
     assert findings[-1].level == "fault"
     assert findings[-1].fix
     assert "wrong" not in f"{state} {findings}"
+
+
+@pytest.mark.parametrize(
+    "said, fix, option",
+    [
+        ("the server offers no TLS, and the DSN asks for it", "switch TLS on", "sslmode=require"),
+        ("the DSN asks to verify the server's certificate", "correct what stands behind ?", "sslmode=verify-full&sslrootcert="),
+        ('unrecognized configuration parameter "pool"', "correct what stands behind ?", "pool=5"),
+    ],
+)
+async def test_doctor_is_told_which_part_of_the_dsn_is_wrong(postgres, opened, monkeypatch, tmp_path, said, fix, option):
+    monkeypatch.setenv("HOME", str(tmp_path))  # where libpq looks for ~/.postgresql/root.crt
+    (fault,) = await opened(f"{postgres.dsn(tcp=True)}?{option}").check()
+    assert said in fault.what
+    assert fault.fix.startswith(fix)
 
 
 async def test_a_migration_under_our_feet_is_followed(database, opened):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.core.finding import Finding, Level
+from proxy.sources.doorkeeper.database import Trouble
 from proxy.sources.doorkeeper.options import Hashing
 from proxy.sources.doorkeeper.schema import Shape
 
@@ -13,6 +14,23 @@ CLOCK_TOLERANCE: Final = 2.0
 
 SAMPLE: Final = 1_000
 """Newest rows by which the stored form is guessed: a primary key's end, read in a millisecond."""
+
+
+_FIXES: Final = (
+    ("the DSN ", "correct what stands behind ? in the DSN"),
+    ("the server offers no TLS", "switch TLS on at the server, or do without it in the DSN"),
+    ("the server's certificate", "name its authority in the DSN (sslrootcert, ssl_ca), and the host as the certificate does"),
+)
+
+
+def fix_of(trouble: Trouble, grants: str) -> str:
+    """Return what to do about a server that does not answer; `grants` where it does, and refuses the question."""
+    for detail, fix in _FIXES:
+        if trouble.detail.startswith(detail):
+            return fix
+    if trouble.why == "error":
+        return grants
+    return "check address, port, database, user, password and files of the DSN, and that the server runs"
 
 
 def of_clock(via: str, offset: float) -> Finding:

@@ -15,6 +15,8 @@ from proxy.sources.doorkeeper.mysql_sql import micros
 from proxy.sources.doorkeeper.options import Options
 from proxy.sources.doorkeeper.schema import SchemaChanged
 
+_GRANTS: Final = "give the role the grants of docs/sources.md, and check database and table names"
+
 Fetch = Callable[[str], Awaitable[Sequence[Any]]]
 
 _SESSION: Final = f"SELECT {micros('UTC_TIMESTAMP(6)')}, VERSION(), @@global.read_only, @@session.time_zone"
@@ -39,14 +41,8 @@ async def findings(
     except SchemaChanged as changed:
         found.append(Finding(Level.FAULT, f"{via}: {changed.trouble.detail}", "check table names and grants"))
     except Trouble as trouble:
-        found.append(Finding(Level.FAULT, f"{via}: {trouble.why}: {trouble.detail}", _fix_of(trouble)))
+        found.append(Finding(Level.FAULT, f"{via}: {trouble.why}: {trouble.detail}", check.fix_of(trouble, _GRANTS)))
     return found
-
-
-def _fix_of(trouble: Trouble) -> str:
-    if trouble.why == "error":
-        return "give the role the grants of docs/sources.md, and check database and table names"
-    return "check address, port, database, user and password of the DSN, and that the server runs"
 
 
 async def _session(via: str, fetch: Fetch, wall: Callable[[], float]) -> list[Finding]:
