@@ -7,7 +7,9 @@ from typing import Final
 
 RECORD: Final = """
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-local entry = redis.call('XADD', KEYS[1], 'MINID', '~', ARGV[2], '*', 'i', ARGV[1], 'c', ARGV[5], 'd', ARGV[6])
+local entry = redis.call('XADD', KEYS[1], '*', 'i', ARGV[1], 'c', ARGV[5], 'd', ARGV[6])
+local oldest = math.min(tonumber(ARGV[2]), tonumber(string.match(entry, '^%d+')) - tonumber(ARGV[4]))
+if oldest > 0 then redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f', oldest)) end
 local over = redis.call('XLEN', KEYS[1]) - ARGV[3]
 if over > 0 then
   for _, old in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', math.min(over, 10))) do
@@ -21,8 +23,9 @@ redis.call('SET', KEYS[2], entry, 'PX', ARGV[4])
 return 1
 """
 """KEYS stream, pointer. ARGV id, oldest ms kept, most entries kept, ttl ms, place in chain, JSON,
-beginning of the tag's keys. Returns 1 when it was new. The pointer makes a repeated delivery a no-op. What the cap removes is
-removed with its pointer and notes: they carry the same hash tag, so they lie in the slot of the keys that are declared."""
+beginning of the tag's keys. Returns 1 when it was new. The pointer makes a repeated delivery a no-op. What is too old must be so by
+the writer's clock and by the store's: one that is wrong would take everything. What the cap removes is removed with its pointer
+and notes: they carry the same hash tag, so they lie in the slot of the keys that are declared."""
 
 INDEX: Final = """
 for i = 3, #ARGV, 2 do redis.call('ZADD', KEYS[1], 'GT', ARGV[i], ARGV[i + 1]) end

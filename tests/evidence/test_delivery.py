@@ -360,16 +360,28 @@ async def test_every_key_has_a_bound_and_a_retention(spool, store):
 async def test_the_stream_is_trimmed_by_age_and_by_number(spool, store):
     witness = Witness(spool)
     now = time.time()
+    old = make_incident(now - 91 * 86_400)
+    entry = ("i", old.id, "c", "one.1 1 0", "d", records.pack(old).partition(b" ")[2])
+    await store.run([("XADD", keys.stream(old.id), f"{int(old.at * 1000)}-{n}", *entry) for n in range(1, 301)])
     for n in range(600):
         witness.record(make_incident(now + n))
-    later = lambda: now + 91 * 86_400  # noqa: E731
-    assert await Shipper(spool, store, Keep(incidents_per_tag=200)).flush(20)
-    by_number = len(await entry_ids(store))
-    assert 200 <= by_number < 400  # whole nodes of the stream are dropped
-    witness.record(make_incident(now))
-    shipper = Shipper(spool, store, Keep(), later)
-    assert await shipper.flush(10)
-    assert len(await entry_ids(store)) < by_number
+    assert await Shipper(spool, store, Keep(incidents_per_tag=1_000)).flush(20)
+    assert 600 <= len(await entry_ids(store)) < 700  # whole nodes of the stream are dropped
+    for n in range(50):
+        witness.record(make_incident(now + n))
+    assert await Shipper(spool, store, Keep(incidents_per_tag=200)).flush(10)
+    assert 200 <= len(await entry_ids(store)) < 400
+
+
+async def test_a_writer_whose_clock_is_ahead_takes_nothing_from_what_is_there(spool, store):
+    """A machine that wakes with a wrong clock; the stream is trimmed in nodes of a few entries."""
+    for n in range(100):
+        Witness(spool).record(make_incident(time.time() + n / 1000))
+    assert await Shipper(spool, store).flush(10)
+    ahead = make_incident(time.time() + 400 * 86_400)
+    Witness(spool).record(ahead)
+    assert await Shipper(spool, store, clock=lambda: time.time() + 400 * 86_400).flush(10)
+    assert len(await entry_ids(store)) == 101
 
 
 async def test_memory_of_an_incident(spool, store, capsys):
