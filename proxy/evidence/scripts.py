@@ -23,9 +23,9 @@ redis.call('SET', KEYS[2], entry, 'PX', ARGV[4])
 return 1
 """
 """KEYS stream, pointer. ARGV id, oldest ms kept, most entries kept, ttl ms, place in chain, JSON,
-beginning of the tag's keys. Returns 1 when it was new. The pointer makes a repeated delivery a no-op. What is too old must be so by
-the writer's clock and by the store's: one that is wrong would take everything. What the cap removes is removed with its pointer
-and notes: they carry the same hash tag, so they lie in the slot of the keys that are declared."""
+beginning of the tag's keys. Returns 1 when it was new. The pointer makes a repeated delivery a no-op. What is too old must be
+so by the writer's clock and by the store's: one that is wrong would take everything. What the cap removes is removed with its
+pointer and notes: they carry the same hash tag, so they lie in the slot of the keys that are declared."""
 
 INDEX: Final = """
 for i = 3, #ARGV, 2 do redis.call('ZADD', KEYS[1], 'GT', ARGV[i], ARGV[i + 1]) end
