@@ -10,6 +10,8 @@ import typer
 from proxy.cli import screen
 from proxy.cli.configuration import ConfigOption, JsonOption, located
 from proxy.settings import Fault, SettingsFault, environment, load
+from proxy.settings.toml_lines import lines_of
+from proxy.wire.named_files import Found, look_at_files
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -25,7 +27,10 @@ def check_config(
     faults: tuple[Fault, ...] = ()
     warnings: tuple[Fault, ...] = ()
     try:
-        warnings = load(path, environment()).warnings
+        settings = load(path, environment())
+        found = list(look_at_files(settings))
+        warnings = (*settings.warnings, *_at_their_lines(path, [one for one in found if one.starts]))
+        faults = _at_their_lines(path, [one for one in found if not one.starts])
     except SettingsFault as fault:
         faults = fault.faults
     if as_json:
@@ -34,6 +39,12 @@ def check_config(
         _tell(path, faults, warnings)
     if faults:
         raise typer.Exit(int(screen.Status.USAGE))
+
+
+def _at_their_lines(path: Path | None, found: list[Found]) -> tuple[Fault, ...]:
+    lines = lines_of(path.read_text(encoding="utf-8-sig")) if found and path is not None else {}
+    where = str(path or "environment")
+    return tuple(Fault(where, lines.get(tuple(one.key.split("."))), one.key, one.message, one.fix) for one in found)
 
 
 def _tell(path: Path | None, faults: tuple[Fault, ...], warnings: tuple[Fault, ...]) -> None:

@@ -29,6 +29,7 @@ from proxy.tasks import Tasks
 from proxy.wire import store as stores
 from proxy.wire.certificates import load_pair, trusting
 from proxy.wire.data_plane import listener_tls
+from proxy.wire.named_files import look_at_files
 from proxy.wire.ops_tls import ops_tls
 from proxy.wire.state import StartFault
 from proxy.wire.token_sources import sources_of
@@ -84,6 +85,8 @@ def _state_dir(settings: Settings) -> tuple[Finding, ...]:
         if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
             return (_ok(f"{folder} does not exist yet; it will be made in {parent}"),)
         return (_fault(f"{folder} does not exist and cannot be made in {parent}", "make it, owned by the proxy's user"),)
+    if not folder.is_dir():
+        return (_fault(f"{folder} is no folder", "set state_dir to one, owned by the proxy's user"),)
     found = [*_writable(folder), *_room(folder)]
     if folder.stat().st_mode & 0o077:
         found.append(_warning(f"{folder} is open to others ({stat.filemode(folder.stat().st_mode)})", f"chmod 700 {folder}"))
@@ -115,6 +118,9 @@ def _listeners(settings: Settings, *, running: bool) -> Iterator[Finding]:
                 yield _ok(f"{section}.tls: the certificate and its key can be used")
         except StartFault as fault:
             yield _start_fault(fault)
+    for found in look_at_files(settings):
+        if found.starts:
+            yield _warning(f"{found.key} {found.message}", found.fix.lower())
 
 
 def _port(section: str, settings: Settings, *, running: bool) -> tuple[Finding, ...]:

@@ -64,6 +64,8 @@ def fault_of(error: ErrorDetails, raw: Raw) -> Fault:
         return raw.fault(path, message, fix[:1].upper() + fix[1:] or "Change it")
     if kind in _BOUNDS:
         return raw.fault(path, *_BOUNDS[kind](context))
+    if kind.startswith(("model", "dict", "mapping")) and (variable := raw.variable_at(path)) is not None:
+        return raw.fault(path, "is a table of settings", f"Name one of them: {variable}__KEY")
     return raw.fault(path, *_WHAT.get(kind.partition("_")[0], ("cannot be used", f"It must be: {_description(path, raw)}")))
 
 
@@ -96,8 +98,23 @@ def _nearest(path: KeyPath, raw: Raw) -> str:
     if raw.variable_at(path) is None:
         return did_you_mean(str(path[-1]), known)
     stem = PREFIX + "".join(f"{part}__".upper() for part in path[:-1])
+    if model is not None and (keys := _between_one_underscore(str(path[-1]), model)):
+        return f"Did you mean {stem}{'__'.join(keys).upper()}?"
     rest = str(raw.variable_at(path))[len(f"{stem}{path[-1]}") :]
     return did_you_mean(f"{stem}{path[-1]}{rest}".upper(), [f"{stem}{name}{rest}".upper() for name in known])
+
+
+def _between_one_underscore(word: str, model: type[Section]) -> list[str]:
+    """The keys on the way that `word` names with one underscore between them in place of two; empty when there are none."""
+    for name, field in fields(model).items():
+        rest = word.removeprefix(f"{name}_")
+        if rest == word:
+            continue
+        nested = SOURCES.values() if model is Settings and name == "source" else [section_of(field)]
+        for inner in nested:
+            if inner is not None and (keys := [rest] if rest in fields(inner) else _between_one_underscore(rest, inner)):
+                return [name, *keys]
+    return []
 
 
 def _description(path: KeyPath, raw: Raw) -> str:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Final
 
 from proxy.wire.state import StartFault
+
+_FLIGHTS: Final = 4
+"""Turns of each side in a handshake: TLS 1.2 needs three."""
+_DATES: Final = {9: "is not valid yet", 10: "has expired"}
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
 
 
 def load_pair(context: ssl.SSLContext, section: str, cert_file: Path, key_file: Path | None) -> None:
@@ -33,6 +39,25 @@ def trusting(section: str, ca_file: Path | None) -> ssl.SSLContext:
         raise StartFault(
             f"{section}.ca_file {ca_file}: holds no certificates. Write those of the authority into it, in PEM."
         ) from None
+
+
+def out_of_date(context: ssl.SSLContext, cert_file: Path) -> str:
+    """What a client would say of the dates of the certificate in a server's `context`; empty when they are right. Asked by a
+    handshake in memory: the ssl module tells no dates of a file."""
+    client = ssl.create_default_context(cafile=str(cert_file))
+    client.check_hostname = False
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # trusted by itself, whoever signed it
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = (client.wrap_bio(to_client, to_server), context.wrap_bio(to_server, to_client, server_side=True))
+    for _ in range(_FLIGHTS):
+        for side in sides:
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLError as error:
+                return _DATES.get(getattr(error, "verify_code", 0), "")
+    return ""
 
 
 def _readable(key: str, path: Path) -> None:

@@ -46,5 +46,7 @@ def _authority(context: ssl.SSLContext, path: Path) -> bytes:
     except OSError as error:
         raise StartFault(f"{where}: {error.strerror}. Check the path and its permissions.") from None
     if not context.get_ca_certs():
-        raise StartFault(f"{where}: holds no certificate of an authority (CA:TRUE), so no client could ever come in.")
+        raise StartFault(
+            f"{where}: holds no certificate of an authority (CA:TRUE), so no client could come in. Write one into it."
+        )
     return held

@@ -27,7 +27,9 @@ def open_log(settings: Settings, *, warn: bool = True) -> Sink:
     try:
         sink = Sink(log.destination)
     except OSError as error:
-        raise StartFault(f"log.destination {log.destination}: {error.strerror}.") from None
+        raise StartFault(
+            f"log.destination {log.destination}: {error.strerror}. Name a file that this user may write."
+        ) from None
     configure(sink, log.level)
     for warning in settings.warnings if warn else ():
         _log.warning("settings", key=warning.key, detail=warning.message, fix=warning.fix)

@@ -14,6 +14,7 @@ from proxy.evidence.copies import Copies
 from proxy.evidence.embedded import EmbeddedStore, EmbeddedStoreError
 from proxy.evidence.redis_store import RedisStore, Saw, unseen
 from proxy.settings import Settings
+from proxy.wire.certificates import trusting
 from proxy.wire.state import StartFault
 
 INHERIT_SECONDS: Final = 900.0
@@ -60,6 +61,8 @@ class OwnStore:
     async def start(self, *, succeeds: bool) -> None:
         """Have a URL. A process that `succeeds` another uses that one's store as long as it is there. Raises StartFault."""
         if self.url:
+            if self._settings.store.ca_file is not None:
+                _ = trusting("store", self._settings.store.ca_file)  # else each connect would fail, and none say why
             return
         if succeeds and (url := embedded.url_of(self._state)) is not None:
             self.url = self._heir_of = url

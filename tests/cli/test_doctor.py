@@ -14,6 +14,7 @@ from proxy.cli.store_findings import store_findings
 from proxy.core.finding import Level
 from proxy.demo.vendor import SCHEMA
 from proxy.settings import load
+from tests.edge.certificates import Authority
 
 TOKEN_FILE = '[source]\nkind = "token_file"\npath = "tokens.toml"'
 
@@ -116,6 +117,18 @@ async def test_a_token_file_that_is_missing_or_broken_is_a_fault_and_hides_nothi
     found = await findings(built)
     (missing,) = found["Sources"]
     assert (Level.FAULT, True, True) == (missing.level, "No such file" in missing.what, "Store" in found)
+
+
+async def test_a_file_in_place_of_the_state_folder_is_one_fault(settings, tmp_path):
+    (fault,) = (await findings(settings(state=tmp_path / "tokens.toml")))["State directory"]
+    assert (Level.FAULT, f"{tmp_path / 'tokens.toml'} is no folder") == (fault.level, fault.what)
+
+
+async def test_a_certificate_that_has_ended_is_warned_of(settings, tmp_path):
+    ended = Authority(tmp_path).issue("ended", hours=-1)
+    tls = f'[listen.tls]\ncert_file = "{ended.certificate}"\nkey_file = "{ended.key}"'
+    (warning,) = [f for f in (await findings(settings(more=tls)))["Listeners"] if f.level is Level.WARNING]
+    assert "has expired" in warning.what
 
 
 async def test_a_folder_open_to_others_is_warned_of(settings, tmp_path):

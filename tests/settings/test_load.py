@@ -192,6 +192,26 @@ def test_unknown_variable_gets_a_did_you_mean():
     )
 
 
+@pytest.mark.parametrize(
+    "given, meant",
+    [
+        ("UPSTREAM_URL", "UPSTREAM__URL"),
+        ("UPSTREAM_TLS_CA_FILE", "UPSTREAM__TLS__CA_FILE"),
+        ("LISTEN__TLS_CERT_FILE", "LISTEN__TLS__CERT_FILE"),
+        ("SOURCE_DSN_FILE", "SOURCE__DSN_FILE"),
+        ("FRESH_ACTIVE_WINDOW", "FRESH__ACTIVE_WINDOW"),
+    ],
+)
+def test_variable_with_one_underscore_is_told_where_there_are_two(given, meant):
+    (fault,) = faults_of(None, environ=ENOUGH_VARIABLES | {f"SCIM_WITNESS_{given}": PLANTED})
+    assert (fault.key, fault.fix) == (f"SCIM_WITNESS_{given}", f"Did you mean SCIM_WITNESS_{meant}?")
+
+
+def test_variable_that_names_a_table_is_told_to_name_a_key():
+    (fault,) = faults_of(None, environ=ENOUGH_VARIABLES | {"SCIM_WITNESS_LISTEN": PLANTED})
+    assert (fault.key, fault.fix) == ("SCIM_WITNESS_LISTEN", "Name one of them: SCIM_WITNESS_LISTEN__KEY")
+
+
 def test_nothing_at_all_says_what_is_required():
     assert [(fault.key, fault.message) for fault in faults_of(None)] == [
         ("source", "is required"),
