@@ -71,7 +71,7 @@ VALIDATOR_STATE: Final = Family(
     "validator_state",
     Type.GAUGE,
     ("source", "state"),
-    "1 for the state that a source is in, 0 for the others.",
+    "1 for the state that a source is in: ok, unasked (not yet), or its trouble. Other states are not there.",
 )
 BREAKER_STATE: Final = Family(
     "validator_breaker_state",
