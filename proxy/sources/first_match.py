@@ -6,6 +6,7 @@ Unknown only when all of them answered and none knows it: one source's outage ne
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -50,17 +51,19 @@ class FirstMatch:
         return _without_row(readings)
 
     async def reread(self, known: Sequence[Known]) -> Mapping[int | str, Reading]:
-        """Each row by the source that it came from; a row of no source here is left out."""
+        """Each row by the source that it came from, at the same time, so that none waits for another that does not answer. A
+        row of no source here is left out."""
         by_source: dict[str, list[Known]] = {}
         for row in known:
             name, _, inner = str(row.row).partition(":")
             if name in self._sources:
                 by_source.setdefault(name, []).append(_inside(row, inner))
-        found: dict[int | str, Reading] = {}
-        for name, rows in by_source.items():
-            for key, reading in (await self._sources[name].reread(rows)).items():
-                found[_outer(name, key)] = outside(reading, name)
-        return found
+        answers = await asyncio.gather(*(self._sources[name].reread(rows) for name, rows in by_source.items()))
+        return {
+            _outer(name, key): outside(reading, name)
+            for name, answer in zip(by_source, answers, strict=True)
+            for key, reading in answer.items()
+        }
 
     async def surroundings(self, secret: Secret, state: TokenState) -> Surroundings:
         """A row's from the source that it came from; without a row, what all of them know, in order. With what every other

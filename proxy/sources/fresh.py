@@ -95,8 +95,8 @@ class Fresh:
         self._second_looks = self._rationed = self._changes = 0
         self._refresh_seconds = 0.0
         self._refreshed: float | None = None
-        self._answered = True
-        self._silent: set[str] = set()
+        self._away: set[str] = set()
+        self._silent: dict[str, Reading] = {}
 
     def held(self, fingerprint: str) -> Held | None:
         """Return what is in memory of a token, None when it must be read. Marks it as used."""
@@ -108,10 +108,13 @@ class Fresh:
         return self._held_negative(fingerprint) if self._negative else None
 
     async def read(self, secret: Secret) -> Held:
-        """Return what memory has, if it is no older than `negative_ttl`; else ask the source, once for all who wait."""
+        """Return what memory has, if it is no older than `negative_ttl`; else ask the source, once for all who wait. Where the
+        primary said that it ended, only the primary can say otherwise: a replica may not know of it yet."""
         kept = self._known.get(secret.fingerprint) or self._negative.get(secret.fingerprint)
         if kept is not None and self._is_young(kept):
             return kept
+        if kept is not None and kept.confirmed and not _is_alive(kept):
+            return await self.second_look(secret)
         self._misses += 1
         return await self._shared(self._reading, secret, self._read)
 
@@ -164,20 +167,19 @@ class Fresh:
         self._negative.pop(fingerprint, None)
 
     def forget_all(self) -> None:
-        """Ask the source for everything anew; but while it does not answer, what is held is all there is."""
+        """Ask for everything anew; but of a source that does not answer what is held is all there is."""
         self._negative.clear()
-        if self._answered:
-            for fingerprint, held in list(self._known.items()):
-                if _is_alive(held):
-                    self._let_go(fingerprint, held)
+        for fingerprint, held in list(self._known.items()):
+            if _is_alive(held) and held.reading.source not in self._away:
+                self._let_go(fingerprint, held)
 
     def rows(self) -> list[Known]:
         """The rows of the tokens in memory. May be called from another thread."""
         return [held.state for held in list(self._known.values()) if isinstance(held.state, Known)]
 
-    def take_silent(self) -> set[str]:
-        """The sources that did not answer a re-read since this was asked last."""
-        silent, self._silent = self._silent, set()
+    def take_silent(self) -> dict[str, Reading]:
+        """What the sources said that did not answer a re-read since this was asked last, by name."""
+        silent, self._silent = self._silent, {}
         return silent
 
     def stats(self) -> Stats:
@@ -240,9 +242,9 @@ class Fresh:
         before = self._known.get(fingerprint) or self._former.get(fingerprint) or self._negative.get(fingerprint)
         held = Held(reading, asked, self._monotonic(), _last_known(before), confirmed=confirmed)
         if isinstance(reading.state, Unavailable):
-            self._answered = False
+            self._away.add(reading.source)
             return held
-        self._answered = True
+        self._away.discard(reading.source)
         newer = self._known.get(fingerprint)
         if newer is not None and (newer.mono > asked or (not confirmed and self._is_young(newer))):
             return newer  # it was asked for later; or by a second look, which a replica must not overrule
@@ -322,10 +324,10 @@ class Fresh:
             if reading is None:
                 self._let_go(fingerprint, held)
             elif isinstance(reading.state, Unavailable):
-                self._answered = False
-                self._silent.add(reading.source)
+                self._away.add(reading.source)
+                self._silent[reading.source] = reading
             else:
-                self._answered = True
+                self._away.discard(reading.source)
                 self._known[fingerprint] = held.again(reading, asked, answered)
                 self._tell(fingerprint, held.reading, reading)
 

@@ -35,14 +35,30 @@ class Outages:
             self._down.discard(reading.source)
             _log.info("source_answers", source=reading.source)
 
+    def not_read_again(self, reading: Reading) -> None:
+        """The tokens in use could not be read again; a look at single ones may well be answered meanwhile."""
+        if isinstance(reading.state, Unavailable) and self._is_due((reading.source, f"re-read {reading.state.why}")):
+            _log.warning(
+                "tokens_not_read_again",
+                source=reading.source,
+                why=reading.state.why,
+                detail=reading.state.detail,
+                fix="until then a revocation is seen only when fresh.stale_grace ends",
+            )
+
+    def _is_due(self, name: tuple[str, str]) -> bool:
+        now = self._clock()
+        if now - self._told.get(name, -TOLD_EVERY) < TOLD_EVERY:
+            return False
+        self._told[name] = now
+        return True
+
     def _unavailable(self, reading: Reading, state: Unavailable) -> None:
-        name, now = (reading.source, state.why), self._clock()
         if state.why == "breaker" and reading.source in self._down:
             return  # it only repeats what opened it
-        if now - self._told.get(name, -TOLD_EVERY) < TOLD_EVERY:
+        if not self._is_due((reading.source, state.why)):
             return
         self._down.add(reading.source)
-        self._told[name] = now
         _log.warning(
             "source_unavailable",
             source=reading.source,

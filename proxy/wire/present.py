@@ -158,7 +158,10 @@ class TokenSide:
 
     async def _mind(self) -> None:
         while True:
-            self.standing.doubt(self.fresh.take_silent())
+            silent = self.fresh.take_silent()
+            self.standing.doubt(silent)
+            for reading in silent.values():
+                self.outages.not_read_again(reading)
             async for reading in self.sources.ask(self.standing.due(self.sources.every)):
                 self.standing.answered(reading)
                 self.outages.saw(reading)

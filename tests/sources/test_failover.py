@@ -10,7 +10,12 @@ from collections.abc import AsyncIterator, Callable
 import asyncpg
 import pytest
 
+from proxy.core.policy import Policy
+from proxy.core.scim import OTHER_READ
 from proxy.core.token import Known, TokenState, Unavailable, Unknown
+from proxy.core.verdict import Allow, Reason, Unable
+from proxy.edge.judge import Judge
+from proxy.sources.fresh import Fresh
 from tests.faults.relay import Relay
 from tests.servers.postgres import PASSWORD, SUPERUSER, Installation, PostgresServer
 from tests.sources.conftest import secret, tables_in
@@ -131,6 +136,27 @@ async def test_a_replica_that_lags_is_overruled_by_the_primary(pair, opened):
     assert isinstance(again, Known)
     assert again.revoked_at is not None, "and the next re-read sees the revocation"
     await pause.execute("SELECT pg_wal_replay_resume()")
+    await pause.close()
+
+
+async def test_what_the_primary_ended_is_not_let_in_by_a_replica_that_never_heard_of_it(pair, opened, tasks):
+    """The primary dies with a revocation that it had not passed on. We had seen it: until there is a primary, that is a 503."""
+    primary, replica = pair
+    source = opened(primary.dsn(), replica=replica.dsn())
+    await until_known(source, "t")
+    ahead = 0.0
+    fresh = Fresh(source, tasks, monotonic=lambda: time.monotonic() + ahead)
+    judge = Judge(fresh, Policy())
+    assert isinstance((await judge.from_source(secret("t"), OTHER_READ)).verdict, Allow)
+    pause = await replica.connect()
+    await pause.execute("SELECT pg_wal_replay_pause()")
+    async with tables_in(primary.dsn(), "SELECT 1") as tables:
+        await tables.execute("UPDATE oauth_access_tokens SET revoked_at = '2026-01-01' WHERE token = 't'")
+    await fresh.refresh()
+    primary.kill()
+    ahead = 10.0
+    assert isinstance((await source.read(secret("t"))).state, Known), "the replica answers, and holds it alive"
+    assert Unable(Reason.SOURCE_UNAVAILABLE) == (await judge.from_source(secret("t"), OTHER_READ)).verdict
     await pause.close()
 
 

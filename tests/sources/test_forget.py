@@ -6,6 +6,7 @@ import pytest
 
 from proxy.core.history import StateChange
 from proxy.core.token import Known, Unknown
+from proxy.sources.first_match import FirstMatch
 from proxy.sources.fresh import Fresh
 from tests.sources.test_fresh import ALIVE, REVOKED, Clock, Scripted, T, U
 
@@ -69,3 +70,19 @@ async def test_everything_is_asked_for_anew_unless_the_source_is_away(world):
     await fresh.refresh()
     fresh.forget_all()
     assert [None, None] == [fresh.held(token.fingerprint) for token in (T, U)]
+
+
+async def test_of_two_sources_the_one_that_is_away_loses_nothing(tasks):
+    clock = Clock()
+    away, there = Scripted(clock), Scripted(clock)
+    away.name = "away"
+    fresh = Fresh(FirstMatch([away, there]), tasks, monotonic=clock)
+    away.rows[T.fingerprint] = ALIVE
+    there.rows[U.fingerprint] = Known(row=2, tenant="b", created_at=0.0, stored_mark="u")
+    for token in (T, U):
+        await fresh.read(token)
+    away.down = True
+    await fresh.refresh()
+    fresh.forget_all()
+    assert fresh.held(T.fingerprint) is not None, "it is all there is while its own source does not answer"
+    assert fresh.held(U.fingerprint) is None

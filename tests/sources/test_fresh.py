@@ -197,13 +197,13 @@ async def test_a_source_that_is_down_lets_the_last_state_grow_old_and_then_serve
         clock.mono += 10
         await fresh.refresh()
     assert reasons == [Reason.ACTIVE, Reason.ACTIVE_STALE, Reason.SOURCE_UNAVAILABLE]
-    assert {source.name} == fresh.take_silent()
+    assert {source.name: DOWN} == {name: reading.state for name, reading in fresh.take_silent().items()}
     assert (await fresh.second_look(T)).state == DOWN
     source.down = False
     await fresh.refresh()
     again = fresh.held(T.fingerprint)
     assert again is not None
-    assert (again.state, again.age(clock.mono), fresh.take_silent()) == (ALIVE, 0, set())
+    assert (again.state, again.age(clock.mono), fresh.take_silent()) == (ALIVE, 0, {})
 
 
 async def test_a_token_not_used_for_the_window_leaves_memory(source, fresh_with, clock):
@@ -258,6 +258,18 @@ async def test_a_second_look_overrules_the_replica_and_stays(source, fresh_with,
     assert held is not None
     assert held.state == ALIVE
     assert changes == [(T.fingerprint, StateChange(Unknown(), ALIVE, 1_000.0, 1_001.0))]
+
+
+@pytest.mark.parametrize("before", [REVOKED, Unknown()])
+async def test_a_replica_does_not_bring_back_what_the_primary_ended_however_long_ago(source, fresh_with, clock, before):
+    fresh = fresh_with()
+    source.rows[T.fingerprint], source.replica = before, {T.fingerprint: ALIVE}
+    assert (await fresh.second_look(T)).state == before
+    clock.mono += 10
+    assert (await fresh.read(T)).state == before
+    clock.mono += 10
+    source.down = True
+    assert (await fresh.read(T)).state == DOWN, "503, not the replica's word"
 
 
 async def test_a_token_alive_again_is_accepted_at_once(source, fresh_with):

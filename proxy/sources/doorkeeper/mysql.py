@@ -45,7 +45,7 @@ class Mysql:
         target = Target(dsn, options.connect_timeout, options.query_timeout)
         name = f"{options.name}-{via}"
         self._lookups = [Lane(target, tasks, f"{name}-connect-{n}") for n in range(options.lookup_connections)]
-        self._refresh = Lane(target, tasks, f"{name}-connect-refresh")
+        self._refresh = Lane(target, tasks, f"{name}-connect-refresh", options.query_timeout)
         self._around = Lane(target, tasks, f"{name}-connect-around")
         self._around_waiting = 0
         self._batches = Batches[Answer](self._ask_forms, options.lookup_connections, tasks, f"{name}-lookups")
@@ -67,7 +67,7 @@ class Mysql:
         parts = []
         for first in range(0, len(keys), KEYS_AT_ONCE):
             chosen = keys[first : first + KEYS_AT_ONCE]
-            records = await self._ask(self._refresh, lambda statements, chosen=chosen: statements.by_keys(chosen))  # type: ignore[misc]
+            records = await self._ask_again(lambda statements, chosen=chosen: statements.by_keys(chosen))  # type: ignore[misc]
             parts.append(self._answer(records))
         rows = {row.asked: row for part in parts for row in part.rows}
         everyone = [rows.get(key) or _absent(key) for key in keys]
@@ -140,6 +140,16 @@ class Mysql:
             return await self._ask(self._around, ask)
         finally:
             self._around_waiting -= 1
+
+    async def _ask_again(self, ask: Ask) -> list[Any]:
+        """Over the re-reads' own connection; where the server has none to spare for it, over one for look-ups."""
+        try:
+            return await self._ask(self._refresh, ask)
+        except Trouble as trouble:
+            lane = next((lane for lane in self._lookups if lane.connected), None)
+            if lane is None or trouble.why not in ("overload", "refused"):
+                raise
+        return await self._ask(lane, ask)
 
     async def _ask(self, lane: Lane, ask: Ask) -> list[Any]:
         try:

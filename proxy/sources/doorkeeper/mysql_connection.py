@@ -89,13 +89,16 @@ class _Quiet(aiomysql.Cursor):  # type: ignore[misc]
 class Lane:
     """One connection, one query at a time, in a read-only session whose zone is UTC."""
 
-    def __init__(self, target: Target, tasks: Tasks, name: str) -> None:
+    def __init__(self, target: Target, tasks: Tasks, name: str, patience: float | None = None) -> None:
+        """`patience`: seconds for which a connection that is being made is waited for; else until it is there or failed."""
         self._target = target
+        self._patience = patience
         self._tasks = tasks
         self._name = name
         self._lock = asyncio.Lock()
         self._connection: Any = None
         self._connecting: asyncio.Task[Any] | None = None
+        self._began = 0.0
         self._failed: tuple[float, Trouble] | None = None
         self._closed = False
 
@@ -128,8 +131,12 @@ class Lane:
         if self._failed is not None and time.monotonic() < self._failed[0] + RETRY_PAUSE:
             raise Trouble(self._failed[1].why, self._failed[1].detail)
         if self._connecting is None or self._connecting.done():
+            self._began = time.monotonic()
             self._connecting = self._tasks.start(self._connect(), self._name)
-        await asyncio.shield(self._connecting)  # whoever gives up waiting does not undo what the next one needs
+        left = None if self._patience is None else max(0.0, self._began + self._patience - time.monotonic())
+        _ = await asyncio.wait([self._connecting], timeout=left)  # who gives up does not undo what the next one needs
+        if not self._connecting.done():
+            raise Trouble("starting", "no connection to the database yet")
         if self._connection is None:
             failed = self._failed[1] if self._failed else Trouble("error", "no connection")
             raise Trouble(failed.why, failed.detail)
@@ -157,6 +164,11 @@ class Lane:
         """Let go of the connection for good; one that is still being made is let go of as soon as it is there."""
         self._closed = True
         self.drop()
+
+    @property
+    def connected(self) -> bool:
+        """Whether it has a connection, as far as is known."""
+        return self._connection is not None
 
     @property
     def trying(self) -> bool:

@@ -45,7 +45,7 @@ class Postgres:
         target = Target(dsn, options.pgbouncer, options.connect_timeout, options.query_timeout)
         name = f"{options.name}-{via}"
         self._lookups = [Lane(target, tasks, f"{name}-connect-{n}") for n in range(options.lookup_connections)]
-        self._refresh = Lane(target, tasks, f"{name}-connect-refresh")
+        self._refresh = Lane(target, tasks, f"{name}-connect-refresh", options.query_timeout)
         self._around = Lane(target, tasks, f"{name}-connect-around")
         self._around_waiting = 0
         self._batches = Batches[Answer](self._ask_forms, options.lookup_connections, tasks, f"{name}-lookups")
@@ -64,7 +64,7 @@ class Postgres:
     async def by_keys(self, keys: Sequence[int | str], versions: Sequence[Version | None]) -> Answer:
         """See Database. Without versions (a view, column grants, a vendor's own query) every row comes back."""
         columns = zip(*(version or _NO_VERSION for version in versions), strict=True)
-        records = await self._ask(self._refresh, lambda statements: statements.by_keys, list(keys), *map(list, columns))
+        records = await self._ask_again(lambda statements: statements.by_keys, list(keys), *map(list, columns))
         return self._answer(records)
 
     async def kin(self, known: Known) -> Kin:
@@ -134,6 +134,16 @@ class Postgres:
             return await self._ask(self._around, choose, *args)
         finally:
             self._around_waiting -= 1
+
+    async def _ask_again(self, choose: Choose, *args: object) -> list[Any]:
+        """Over the re-reads' own connection; where the server has none to spare for it, over one for look-ups."""
+        try:
+            return await self._ask(self._refresh, choose, *args)
+        except Trouble as trouble:
+            lane = next((lane for lane in self._lookups if lane.connected), None)
+            if lane is None or trouble.why not in ("overload", "refused"):
+                raise
+        return await self._ask(lane, choose, *args)
 
     async def _ask(self, lane: Lane, choose: Choose, *args: object) -> list[Any]:
         try:

@@ -1,0 +1,93 @@
+"""Tokens in use are read again without a connection to spare, and while one is never made or another source is silent."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from structlog.testing import capture_logs
+
+from proxy.core.token import Known, Reading, Unavailable, Unknown
+from proxy.sources.first_match import FirstMatch
+from proxy.sources.fresh import Fresh
+from proxy.wire.outages import TOLD_EVERY, Outages
+from tests.sources.conftest import secret
+from tests.sources.test_doorkeeper_faults import PATIENCE
+from tests.sources.test_fresh import ALIVE, Clock, Scripted, T
+
+TABLES = ("oauth_access_tokens", "oauth_applications", "oauth_access_grants", "users")
+
+
+async def revoked_as_the_re_read_sees_it(source, tables) -> None:
+    row = (await source.read(secret("t"))).state
+    assert isinstance(row, Known)
+    await tables.execute("UPDATE oauth_access_tokens SET revoked_at = '2026-01-01'")
+    again = (await source.reread([row]))[row.row].state
+    assert isinstance(again, Known), again
+    assert again.revoked_at is not None
+
+
+async def test_a_role_that_may_have_one_connection_only(postgres, tables, opened):
+    await tables.token("t", application_id=await tables.application())
+    role = await postgres.create_role(options="LOGIN CONNECTION LIMIT 1")
+    await tables.execute(f'GRANT SELECT ON {", ".join(TABLES)} TO "{role}"')
+    name = await tables.connection.fetchval("SELECT current_database()")
+    await revoked_as_the_re_read_sees_it(opened(postgres.dsn(name, user=role)), tables)
+
+
+async def test_a_user_of_mariadb_who_may_have_one_connection_only(mariadb, mysql_tables, opened):
+    await mysql_tables.token("t", application_id=await mysql_tables.application())
+    database = await mysql_tables.execute("SELECT DATABASE()")
+    await mysql_tables.execute("CREATE USER alone@'%' IDENTIFIED BY 'alone' WITH MAX_USER_CONNECTIONS 1")
+    await mysql_tables.execute(f"GRANT SELECT ON {database}.* TO alone@'%'")
+    await revoked_as_the_re_read_sees_it(opened(mariadb.dsn(database, user="alone", password="alone")), mysql_tables)
+    await mysql_tables.execute("DROP USER alone@'%'")
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
+async def test_a_connection_that_is_never_made_is_not_waited_for_longer_than_a_query(opened, scheme):
+    """As behind a firewall that drops what it does not like."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        source = opened(f"{scheme}://u:p@127.0.0.1:{port}/d", query_timeout=0.1, connect_timeout=10 * PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            for _ in range(2):
+                assert (await source.reread([ALIVE]))[ALIVE.row].state == Unavailable(
+                    "starting", "no connection to the database yet"
+                )
+
+
+async def test_one_source_does_not_wait_for_another_one_that_does_not_answer():
+    clock = Clock()
+    first, second = Scripted(clock), Scripted(clock)
+    first.name, second.name = "first", "second"
+    first.gate.clear()
+    whole = FirstMatch([first, second])
+    rows = [Known(row=f"{name}:1", tenant="a", created_at=0.0) for name in ("first", "second")]
+    async with asyncio.timeout(PATIENCE):
+        again = asyncio.create_task(whole.reread(rows))
+        while not second.calls:
+            await asyncio.sleep(0)
+        first.gate.set()
+        assert {"first:1": Unknown(), "second:1": Unknown()} == {key: reading.state for key, reading in (await again).items()}
+
+
+async def test_that_it_does_not_go_on_is_told_once_a_minute_though_look_ups_are_answered(tasks):
+    clock = Clock()
+    source = Scripted(clock)
+    source.rows[T.fingerprint] = ALIVE
+    fresh, outages = Fresh(source, tasks, monotonic=clock), Outages(clock)
+    await fresh.read(T)
+    source.down = True
+    with capture_logs() as events:
+        for _ in range(3):
+            await fresh.refresh()
+            for reading in fresh.take_silent().values():
+                outages.not_read_again(reading)
+            outages.saw(Reading(Unknown(), source.name, "primary", 1.0))
+        clock.mono += TOLD_EVERY
+        await fresh.refresh()
+        for reading in fresh.take_silent().values():
+            outages.not_read_again(reading)
+    assert [("tokens_not_read_again", "scripted", "refused")] * 2 == [(e["event"], e["source"], e["why"]) for e in events]
