@@ -344,6 +344,38 @@ async def test_a_server_that_speaks_another_tongue_is_unavailable(opened):
     await server.wait_closed()
 
 
+async def test_a_connection_that_mysql_ended_because_it_lay_idle_costs_no_request(mariadb, mysql_tables, opened):
+    """Since 8.0.24 MySQL answers the next query with error 4031 and closes; MariaDB, which is asked here, just closes."""
+    await mysql_tables.token("t", application_id=await mysql_tables.application())
+    words = b"\xff" + (4031).to_bytes(2, "little") + b"#HY000The client was disconnected by the server because of inactivity."
+    ended = len(words).to_bytes(3, "little") + b"\x01" + words
+    lay_idle: list[asyncio.StreamWriter] = []
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            if writer in lay_idle:
+                clients[writer].write(ended)
+                break
+            writer.write(data)
+        writer.close()
+
+    async def between(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", mariadb.port)
+        clients[to_server] = writer
+        await asyncio.gather(carry(reader, to_server), carry(from_server, writer), return_exceptions=True)
+        del clients[to_server]
+
+    clients: dict[asyncio.StreamWriter, asyncio.StreamWriter] = {}
+    async with await asyncio.start_server(between, "127.0.0.1", 0) as server:
+        source = opened(mysql_tables.dsn.replace(f":{mariadb.port}/", f":{server.sockets[0].getsockname()[1]}/"))
+        row = await until_known(source, "t")
+        lay_idle.extend(clients)
+        assert (await source.second_look(secret("t"))).state == row
+        await source.close()
+        while clients:
+            await asyncio.sleep(0.01)
+
+
 def test_a_target_does_not_print_its_password():
     target = Target("mysql://u:p%40ss@db.example.com:3307/app?unix_socket=/s", 1, 1)
     assert "ss" not in repr(target).replace("class", "")

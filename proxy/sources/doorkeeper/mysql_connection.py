@@ -30,7 +30,10 @@ _SCHEMA: Final = frozenset({1054, 1142, 1143, 1146, 1044})
 """Unknown column, SELECT denied (table, column), no such table, database denied: time to look at the schema again."""
 _TIMEOUT: Final = frozenset({1969, 3024, 1317, 1205})
 """max_statement_time (MariaDB), max_execution_time (MySQL), interrupted, lock wait."""
-_LOST: Final = frozenset({1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2003, 2006, 2013, 2014, 2055})
+_LOST: Final = frozenset(
+    {1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2003, 2006, 2013, 2014, 2055, 3169, 4031}
+)
+"""4031 is what MySQL says, since 8.0.24, on a connection that lay idle for wait_timeout; MariaDB closes it without a word."""
 _OVERLOAD: Final = frozenset({1040, 1041, 1203, 1226})
 _PORT: Final = 3306
 _PARAMETERS: Final = frozenset({"ssl_mode", "ssl_ca", "unix_socket"})
