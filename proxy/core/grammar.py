@@ -108,6 +108,12 @@ def text_fault(line: bytes) -> str | None:
     return None
 
 
+def has_bare(received: bytes) -> bool:
+    """Whether a CR or LF stands in it that is not of a pair. A CR at its end may still become one."""
+    pairs = received.count(b"\r\n")
+    return received.count(b"\n") != pairs or received.count(b"\r") - received.endswith(b"\r") != pairs
+
+
 def _name_fault(name: bytes, colon: bytes) -> str | None:
     if name[:1] in (b" ", b"\t"):
         return "folded_line"

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from proxy.core.credential import Why
-from proxy.core.grammar import DIGITS, MEMORABLE, Fault, Fields, Limits, options, parse_fields, text_fault
+from proxy.core.grammar import DIGITS, MEMORABLE, TOKEN, Fault, Fields, Limits, has_bare, options, parse_fields, text_fault
 
 
 class Here(enum.StrEnum):
@@ -86,6 +86,8 @@ def parse_request(head: bytes, limits: Limits) -> Inbound | Fault | BadCredentia
     if isinstance(parsed, Fault):
         if parsed.why == "control_character" and (bad := _only_the_credential(head, limits)) is not None:
             return bad
+        if 0 < (lost := _lost_at(head, limits)) < len(head):
+            return parse_request(head[:lost], limits)  # as it is refused when it comes bit by bit
         return Fault(parsed.status, parsed.why, bodiless=is_head(head))
     return parsed
 
@@ -247,16 +249,56 @@ def _body_length(lengths: list[bytes], codings: list[bytes], *, http11: bool) ->
     return int(lengths[0]) if DIGITS.fullmatch(lengths[0]) else Fault(400, "length")
 
 
+_BARE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
+
+
+def _begins_badly(started: bytes) -> bool:
+    """Whether its first octet is none of a method's: another protocol, such as TLS."""
+    return TOKEN.match(started, 0, 1) is None and started[:1] not in (b"", b"\r")
+
+
+def _is_bad_line(line: bytes, limits: Limits) -> bool:
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None or len(match[2]) > limits.target:
+        return True
+    return (_version_fault(match[3], match[4]) or _method_fault(match[1], limits)) is not None
+
+
+def _lost_at(started: bytes, limits: Limits) -> int:
+    """How many octets of it can no longer become a head, 0 while they can: up to a bare CR or LF, or a broken first line."""
+    if _begins_badly(started):
+        return 1
+    bare = _BARE.search(started)
+    line = started.find(b"\r\n", 0, bare.start() if bare is not None else len(started))
+    if line > 0 and _is_bad_line(started[:line], limits):
+        return line
+    return bare.end() if bare is not None else 0
+
+
+def _is_lost(started: bytes, seen: int, limits: Limits) -> bool:
+    """Whether `_lost_at` says so of it, when it did not of its first `seen` octets. Who is refused need not wait for a
+    deadline: a line that ends with LF alone is never followed by the end of a head."""
+    if not seen and _begins_badly(started):
+        return True
+    at = max(0, seen - 1)
+    if seen and started[at : at + 1] == b"\n":
+        at += 1
+    if has_bare(started[at:]):
+        return True
+    line = started.find(b"\r\n")
+    return line + 2 > seen and line > 0 and _is_bad_line(started[:line], limits)
+
+
 _AUTHORIZATION: Final = b"authorization:"
 
 
 def _only_the_credential(head: bytes, limits: Limits) -> BadCredential | None:
     """A head whose only fault is an odd byte within an Authorization value is a bad credential, not a bad message."""
-    lines = head.split(b"\r\n")
+    first, *lines = head.split(b"\r\n")
     values = [line[14:].strip(b" \t") for line in lines if line[:14].lower() == _AUTHORIZATION]
     if not values or any(b"\r" in value or b"\n" in value for value in values):
         return None
-    rest = _parse(b"\r\n".join(line for line in lines if line[:14].lower() != _AUTHORIZATION), limits)
+    rest = _parse(b"\r\n".join((first, *(line for line in lines if line[:14].lower() != _AUTHORIZATION))), limits)
     if isinstance(rest, Fault):
         return None
     return BadCredential(Why.CHARACTERS, b", ".join(values), rest, bodiless=rest.method == b"HEAD")
@@ -291,7 +333,7 @@ class Heads:
         self._skipped = False
 
     def ready(self) -> bool:
-        """Whether a head is here, whole or too long."""
+        """Whether a head is here: whole, too long, or broken already."""
         held = self.held
         if held[:2] == b"\r\n":
             if self._skipped:
@@ -306,14 +348,16 @@ class Heads:
         self._end = held.find(b"\r\n\r\n", max(0, self._scanned - 3), self._limits.head + 4)
         if self._end >= 0:
             return True
-        self._scanned = len(held)
-        return self._scanned >= self._limits.head + 4
+        seen, self._scanned = self._scanned, len(held)
+        return self._scanned >= self._limits.head + 4 or (self._scanned > 0 and _is_lost(held, seen, self._limits))
 
     def take(self) -> Inbound | Fault | BadCredential:
         """Parse the head that is ready and leave what follows it."""
         end, self._end, self._scanned, self._skipped = self._end, -1, 0, False
         if end < 0:
-            return overlong(self.held, self._limits.head)
+            started = self.held[: self._limits.head + 4]
+            lost = _lost_at(started, self._limits)
+            return parse_request(started[:lost], self._limits) if lost else overlong(started, self._limits.head)
         head = self.held[:end]
         self.held = self.held[end + 4 :]
         return parse_request(head, self._limits)

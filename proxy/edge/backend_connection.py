@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from proxy.core.framing import Decoder, FramingError
-from proxy.core.grammar import Fault, Limits
+from proxy.core.grammar import Fault, Limits, has_bare
 from proxy.core.outbound import Outbound, parse_response
 from proxy.edge.deadlines import NEVER, Deadlines
 from proxy.edge.faults import ExchangeError, FaultKind
@@ -307,7 +307,7 @@ class BackendConnection:
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > self._limits.head:
             self._buffer = data
-            if len(data) > self._limits.head or data[:5] != b"HTTP/"[: len(data)]:
+            if len(data) > self._limits.head or data[:5] != b"HTTP/"[: len(data)] or has_bare(data):
                 self._garbled()
             return
         answer = parse_response(data[:end], self._method, self._limits)

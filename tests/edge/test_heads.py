@@ -225,7 +225,29 @@ FIELDS = [
     passes("fields of any printable token", req(b"GET / HTTP/1.1", b"!#$%&'*+-.^_`|~09azAZ: x")),
 ]
 
-TABLE = [*LINES, *TARGETS, *FIELDS]
+LOST = [
+    *(
+        refused(f"no end will come: {name}", sent, status, why=why)
+        for name, sent, status, why in (
+            ("all line ends LF", req().replace(b"\r\n", b"\n"), 400, "bare_cr_or_lf"),
+            ("all line ends CR", req().replace(b"\r\n", b"\r"), 400, "bare_cr_or_lf"),
+            ("the first line ends with LF", req().replace(b"\r\n", b"\n", 1)[:-2], 400, "bare_cr_or_lf"),
+            ("the last lines end with LF", req()[:-4] + b"\n\n", 400, "bare_cr_or_lf"),
+            ("the empty line ends with LF", req()[:-2] + b"\n", 400, "bare_cr_or_lf"),
+            ("HTTP/0.9", b"GET /\r\n", 400, "request_line"),
+            ("SSH", b"SSH-2.0-OpenSSH_9.2\r\n", 400, "request_line"),
+            ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xaa" * 32, 400, "control_character"),
+            ("HTTP/2", b"GET / HTTP/2.0\r\nHost: h\r\n", 505, "version"),
+            ("a method that is none of ours", b"get / HTTP/1.1\r\nHost: h\r\n", 501, "method_unknown"),
+            ("a target too long", b"GET /" + b"a" * 17_000 + b" HTTP/1.1\r\n", 414, "target_too_long"),
+        )
+    ),
+    refused("a fault before it counts first", b"GET / HTTP/1.1\r\nA : b\r\nC: d\n\n", why="space_before_colon"),
+    refused("LF before too many fields", req(b"GET / HTTP/1.1", b"A: b\nC: d", *[b"A: b"] * 200), why="bare_cr_or_lf"),
+    refused("a credential is no request line", b"Authorization: \x01\r\nGET / HTTP/1.0\r\n\r\n", why="control_character"),
+]
+
+TABLE = [*LINES, *TARGETS, *FIELDS, *LOST]
 
 
 @pytest.mark.parametrize("feed", FEEDS)
