@@ -110,6 +110,7 @@ class TokenFile:
             content_hash = hashlib.sha256(raw).digest()
             if content_hash != self._content_hash:
                 content = self._parse(raw)
+                self._require_a_list(content)
                 if not await self._rests(raw):
                     return
                 self._use(content)
@@ -119,6 +120,11 @@ class TokenFile:
             if error.faults != self._told:
                 self._told = error.faults
                 self._report(error.faults)
+
+    def _require_a_list(self, content: Content) -> None:
+        """A disk that is full leaves a file of no bytes, which is TOML."""
+        if self._content.tokens and not content.listed:
+            raise TokenFileError((f"{self._path}: holds no list any more: write token = [] if nobody is to be let in",))
 
     async def _rests(self, raw: bytes) -> bool:
         """Whether the file still holds this a moment later. TokenFileError when it cannot be read then."""

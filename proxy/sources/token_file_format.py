@@ -53,10 +53,11 @@ class Hash(enum.StrEnum):
 
 
 class Content(msgspec.Struct, frozen=True):
-    """A whole file: digest (32 bytes) -> row."""
+    """A whole file: digest (32 bytes) -> row. `listed`: it has the key `token`."""
 
     hash: Hash
     tokens: Mapping[bytes, Known]
+    listed: bool
 
 
 class TokenFileError(Exception):
@@ -91,7 +92,7 @@ def parse(raw: bytes, name: str, mark: Callable[[bytes], str], *, keyed: bool) -
     if faults:
         more = [f"{name}: and {len(faults) - FAULTS_LIMIT} more"] if len(faults) > FAULTS_LIMIT else []
         raise TokenFileError((*faults[:FAULTS_LIMIT], *more))
-    return Content(digest_by, tokens)
+    return Content(digest_by, tokens, "token" in table)
 
 
 def _table(raw: bytes, name: str) -> dict[str, Any]:

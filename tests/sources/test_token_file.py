@@ -169,3 +169,18 @@ def test_any_entries_are_rows_or_faults(entries):
     found = outcome(json.dumps({"token": entries}).encode(), "f.json")
     assert found
     assert isinstance(found, tuple) or len(found) == len(entries)
+
+
+@pytest.mark.parametrize("left", ["", "\n# the list of tokens\n"])
+async def test_a_list_of_which_a_full_disk_left_nothing_is_not_an_empty_one(tmp_path, left):
+    reports: list = []
+    source = open_file(tmp_path / "t.toml", GOOD, reports)
+    row = (await source.read(secret("T"))).state
+    (tmp_path / "t.toml").write_text(left)
+    await source.poll()
+    assert row == (await source.read(secret("T"))).state
+    assert "write token = [] if nobody is to be let in" in reports[0][0]
+    (tmp_path / "t.toml").write_text("token = []")
+    await source.poll()
+    assert Unknown() == (await source.read(secret("T"))).state
+    assert 1 == len(reports)
