@@ -247,6 +247,29 @@ async def test_a_key_that_was_replaced_under_its_old_id(issuer, reading):
     assert isinstance(await state_of(source, token(NEW, header={"kid": "r1"})), Known)
 
 
+@pytest.mark.parametrize("kid", ["r1", None])
+async def test_a_new_key_that_cannot_be_fetched_now_is_no_refusal(issuer, reading, kid):
+    """Neither while the issuer is away nor while forgeries use up what we may ask; but those are refused while the set is young."""
+    clock = Clock()
+    source, new = reading(clock=clock), token(NEW, header={"kid": kid})
+    await state_of(source, token())
+    forged = [await state_of(source, token(NEW, header={"kid": "r1"}, jti=str(number))) for number in range(20)]
+    assert {Unknown("bad_signature")} == set(forged)
+    issuer.keys = [NEW.as_dict(private=False) | {"kid": "r1"}]
+    clock.now += 10.5
+    while source.keys._surprises.take():
+        pass
+    assert await state_of(source, new) == Unavailable(
+        "overload", "a signature that does not fit, and the key set was asked for too often just now"
+    )
+    clock.now += 10.5
+    issuer.script = resets
+    assert isinstance(await state_of(source, new), Unavailable)
+    issuer.script = None
+    clock.now += 10.5
+    assert isinstance(await state_of(source, new), Known)
+
+
 async def test_a_token_without_a_key_id_is_tried_with_every_key(reading):
     assert isinstance(await state_of(reading(), token(EC, "ES256", {"kid": None})), Known)
 

@@ -104,15 +104,20 @@ class KeySet:
         return found
 
     async def again(self) -> bool:
-        """Fetch the set once more because a signature does not fit; whether it has changed. False when that may not be now."""
+        """Fetch the set once more because a signature does not fit; whether it has changed. Trouble when that cannot be now and
+        the set is older than `surprise_every`: a key may have taken another's place since."""
         before = self._thumbprints
-        if not self._surprises.take():
-            return False
-        try:
-            await self.fetch()
-        except Trouble:
-            return False
-        return self._thumbprints != before
+        trouble = Trouble("overload", "a signature that does not fit, and the key set was asked for too often just now")
+        if self._surprises.take():
+            try:
+                await self.fetch()
+            except Trouble as met:
+                trouble = met
+            else:
+                return self._thumbprints != before
+        if self._fetched is None or self._monotonic() - self._fetched > self._options.surprise_every:
+            raise trouble
+        return False
 
     def has(self, thumbprint: str) -> bool:
         """Whether a key is still in the set. Trouble as for `keys`."""
