@@ -249,7 +249,7 @@ async def test_a_key_that_was_replaced_under_its_old_id(issuer, reading):
 
 @pytest.mark.parametrize("kid", ["r1", None])
 async def test_a_new_key_that_cannot_be_fetched_now_is_no_refusal(issuer, reading, kid):
-    """Neither while the issuer is away nor while forgeries use up what we may ask; but those are refused while the set is young."""
+    """Neither while the issuer is away nor while forgeries use up what we may ask; those are refused while the set is young."""
     clock = Clock()
     source, new = reading(clock=clock), token(NEW, header={"kid": kid})
     await state_of(source, token())
