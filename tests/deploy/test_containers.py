@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
 import re
 import shutil
@@ -12,12 +13,15 @@ from typing import Any
 import asyncpg
 import pytest
 import yaml
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from proxy.demo.backend import Backend
 from proxy.demo.vendor import SCHEMA
 from proxy.settings import load
 from tests.deploy.running import COMMAND, DEPLOY, ROOT, program, run
 from tests.end_to_end.running import Proxy, get
+from tests.servers.valkey import engine
 
 COMPOSE = DEPLOY / "compose.yaml"
 
@@ -92,6 +96,33 @@ def test_services_of_ours_have_nothing_that_they_do_not_need() -> None:
     published = [port for service in services().values() for port in service.get("ports", ())]
     assert all(port.startswith("127.0.0.1:") for port in published)
     assert {"backend", "valkey", "postgres"} == {name for name, s in services().items() if s.get("networks") == ["back"]}
+
+
+async def test_the_store_of_compose_asks_for_its_password_and_hears_sigterm(
+    secrets: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "valkey-server").symlink_to(engine("bundled").binary)
+    place = tmp_path / "s"
+    text = services()["valkey"]["command"][0].replace("$$", "$").replace("/run/secrets/", f"{secrets}/")
+    text = text.replace("valkey-server -", f"valkey-server - --port 0 --unixsocket {place} --dir {tmp_path}")
+    shell = subprocess.Popen(["sh", "-c", text], env={"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}, stdout=subprocess.DEVNULL)
+    try:
+        password = (secrets / "store_password").read_text()
+        async with asyncio.timeout(30):
+            while not place.is_socket():
+                assert shell.poll() is None
+                await asyncio.sleep(0.01)
+        async with Redis(unix_socket_path=str(place), password=password) as client:
+            assert {"appendonly": "yes"} == await client.config_get("appendonly")
+        async with Redis(unix_socket_path=str(place), password="a guess") as stranger:
+            with pytest.raises(RedisError, match="invalid username-password"):
+                await stranger.ping()
+        shell.terminate()
+        assert 0 == shell.wait(30)
+    finally:
+        shell.kill()
+        _ = shell.wait()
 
 
 def test_the_tables_are_doorkeepers() -> None:

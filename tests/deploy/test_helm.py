@@ -158,3 +158,19 @@ def test_credential_of_the_ops_listener(scheme: str, scraped: set[str], settings
 def test_metrics_are_closed_unless_somebody_is_named() -> None:
     ports = [rule["ports"] for rule in render("-f", LEAST)["NetworkPolicy/release-scim-witness"]["spec"]["ingress"]]
     assert [[{"port": 8080, "protocol": "TCP"}]] == ports
+
+
+@pytest.mark.deploy
+def test_a_source_without_a_dsn_is_told_of_none() -> None:
+    objects = render("-f", LEAST, "--set", "secretKeys.source\\.dsn_file=null")
+    names = {entry["name"] for entry in pod(objects)["containers"][0]["env"]}
+    assert {"SCIM_WITNESS_STORE__URL_FILE"} == names & {"SCIM_WITNESS_STORE__URL_FILE", "SCIM_WITNESS_SOURCE__DSN_FILE"}
+
+
+@pytest.mark.deploy
+@pytest.mark.parametrize("ports", ["null", "[]"])
+def test_no_port_of_egress_does_not_open_them_all(ports: str, tmp_path: pathlib.Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(f"networkPolicy: {{egressPorts: {ports}}}\n")
+    (policy,) = [found for name, found in render("-f", LEAST, "-f", values).items() if name.startswith("NetworkPolicy/")]
+    assert [[53, 53]] == [[port["port"] for port in rule["ports"]] for rule in policy["spec"]["egress"]]
