@@ -46,13 +46,21 @@ class Coverage(msgspec.Struct, frozen=True):
 Interval = tuple[float, float]
 
 NO_BEAT = "no heartbeat"
+UNCOUNTED = "what one process counted last is not on record"
+PURGED = "purged"
+
+ENDED = "ended in order"
+"""Why the last span of a process is not good: it ended, and what it counted was on record before."""
+SET_BACK = "the clock was set back"
+"""Why a span is not good that was written by a clock that was ahead: it tells nothing of its time."""
 
 
 def coverage(spans: Iterable[Span], start: float, end: float, max_gap: float) -> Coverage:
     """Which share of the time from `start` to `end` is proven, and where the gaps are.
 
     Two good beats of one process at most `max_gap` seconds apart prove the time between them. A single beat proves no
-    stretch of time at all. ValueError when `end` is not after `start`.
+    stretch of time at all. After the last beat of a process that did not end in order nobody proves anything for `max_gap`
+    seconds: what that one served then is counted nowhere. ValueError when `end` is not after `start`.
     """
     if end <= start:
         raise ValueError("the end must come after the start")
@@ -60,14 +68,39 @@ def coverage(spans: Iterable[Span], start: float, end: float, max_gap: float) ->
     for span in spans:
         if span.end + max_gap >= start and span.start - max_gap <= end:
             by_instance.setdefault(span.instance, []).append(span)
+    lost = _union((last, last + max_gap) for last in _broken_off(by_instance.values()))
+    by_instance = {instance: [span for span in own if not _is_end(span)] for instance, own in by_instance.items()}
     proven = {
         instance: _proven(sorted(own, key=lambda s: (s.start, not s.ok, s.end)), max_gap)
         for instance, own in by_instance.items()
     }
-    union = _clip(_union(interval for intervals in proven.values() for interval in intervals), start, end)
-    gaps = tuple(Gap(a, b, _why(a, b, by_instance.values())) for a, b in _holes(union, start, end))
+    listened = _clip(_union(interval for intervals in proven.values() for interval in intervals), start, end)
+    union = [part for a, b in listened for part in _holes(_clip(lost, a, b), a, b)]
+    gaps = tuple(
+        Gap(a, b, _why(a, b, by_instance.values(), UNCOUNTED if _clip(listened, a, b) else NO_BEAT))
+        for a, b in _holes(union, start, end)
+    )
     covered = sum(b - a for a, b in union)
     return Coverage(covered / (end - start), gaps, _partial(by_instance, proven, gaps, start, end))
+
+
+def forgotten(cover: Coverage, start: float, end: float, until: float) -> Coverage:
+    """The same time, of which the part up to `until` proves nothing, because what was counted in it was purged."""
+    left = (Gap(max(gap.start, until), gap.end, gap.why) for gap in cover.gaps if gap.end > until)
+    gaps = (Gap(start, until, PURGED), *left)
+    return Coverage(max(0.0, 1 - sum(gap.end - gap.start for gap in gaps) / (end - start)), gaps, cover.partial)
+
+
+def _is_end(span: Span) -> bool:
+    return not span.ok and span.why == ENDED
+
+
+def _broken_off(everyone: Iterable[Sequence[Span]]) -> Iterable[float]:
+    """The last sign of each process that did not end in order."""
+    for own in everyone:
+        last = max((span for span in own if span.why != SET_BACK), key=lambda s: (s.end, _is_end(s)), default=None)
+        if last is not None and not _is_end(last):
+            yield last.end
 
 
 def _proven(spans: Sequence[Span], max_gap: float) -> list[Interval]:
@@ -108,9 +141,9 @@ def _holes(intervals: Iterable[Interval], start: float, end: float) -> list[Inte
     return [*found, (place, end)] if place < end else found
 
 
-def _why(start: float, end: float, everyone: Iterable[Sequence[Span]]) -> str:
+def _why(start: float, end: float, everyone: Iterable[Sequence[Span]], otherwise: str = NO_BEAT) -> str:
     words = {span.why or "self-probe failed" for own in everyone for span in own if not span.ok and _meet(span, start, end)}
-    return ", ".join(sorted(words)) or NO_BEAT
+    return ", ".join(sorted(words)) or otherwise
 
 
 def _meet(span: Span, start: float, end: float) -> bool:
@@ -122,7 +155,7 @@ def _partial(
 ) -> tuple[Gap, ...]:
     """Gaps of one process between its own first and last beat that are not gaps of all."""
     found = []
-    for instance, own in sorted(by_instance.items()):
+    for instance, own in sorted((name, own) for name, own in by_instance.items() if own):
         first, last = max(start, min(s.start for s in own)), min(end, max(s.end for s in own))
         if last <= first:
             continue

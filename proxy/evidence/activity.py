@@ -20,7 +20,7 @@ from proxy.core.absence import LastRequest, Traffic
 from proxy.core.exchange import GRANTED, AnsweredBy, Exchange
 from proxy.evidence import keys, queries, records, writes
 from proxy.evidence.client import family_of
-from proxy.evidence.redis_store import Command, RedisStore
+from proxy.evidence.redis_store import TURN, Command, RedisStore
 
 _BACKEND: Final = AnsweredBy.BACKEND
 EVERYONE: Final = "_all"
@@ -41,13 +41,15 @@ _decode: Final = msgspec.json.Decoder(LastRequest).decode
 
 
 class Hour:
-    """Counters of one tenant in one hour (hours since the epoch): minute of the hour to [requests, good, refused]."""
+    """Counters of one tenant in one hour (hours since the epoch): minute of the hour to [requests, good, refused]. `field` is
+    who counts, in the store."""
 
-    __slots__ = ("dirty", "hour", "minutes", "tenant")
+    __slots__ = ("dirty", "field", "hour", "minutes", "tenant")
 
-    def __init__(self, tenant: str, hour: int) -> None:
+    def __init__(self, tenant: str, hour: int, field: str) -> None:
         self.tenant = tenant
         self.hour = hour
+        self.field = field
         self.minutes: dict[int, list[int]] = {}
         self.dirty = False
 
@@ -93,7 +95,8 @@ def short_name(process: str) -> str:
 
 
 class Activity:
-    """Counts. `process` is unique to this start of this process, `instance` the same across restarts."""
+    """Counts. `process` is unique to this start of this process, `instance` the same across restarts. `lost_until` (epoch
+    seconds): counts from before were dropped."""
 
     def __init__(
         self,
@@ -104,34 +107,33 @@ class Activity:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._process = process
         self._field = short_name(process)
+        self._turned_back = 0
         self._instance = instance
         self._keep = keep or writes.Keep()
         self._clock = clock
         self._minute = 0
         self._hour = 0
         self._current: dict[str, Hour] = {}
-        self._everyone = Hour(EVERYONE, 0)
+        self._everyone = Hour(EVERYONE, 0, self._field)
         self._dirty: list[Hour] = []
         self._last: dict[str, Exchange] = {}
         self._last_dirty: dict[str, Exchange] = {}
         self.requests = 0
         self.dropped = 0
+        self.lost_until = 0.0
 
     def saw(self, exchange: Exchange) -> None:
         """Count one exchange. On the way of every request: no I/O."""
         minute = int(self._clock() // 60)
-        if minute > self._minute:  # a clock that steps back counts on in the minute reached
-            self._minute = minute
-            if minute // 60 > self._hour:
-                self._hour = minute // 60
-                self._current = {}
-                self._everyone = Hour(EVERYONE, self._hour)
-        minute = self._minute % 60
+        if minute != self._minute:
+            self._turn(minute)
+        minute = minute % 60
         tenant = exchange.tenant
         own = self._current.get(tenant)
         if own is None:
-            own = self._current[tenant] = Hour(tenant, self._hour)
+            own = self._current[tenant] = Hour(tenant, self._hour, self._field)
         self.requests += 1
         for hour in (own, self._everyone):
             hour.count(minute, exchange)
@@ -140,6 +142,19 @@ class Activity:
                 self._dirty.append(hour)
         if tenant in self._last or len(self._last) < LAST_LIMIT:
             self._last[tenant] = self._last_dirty[tenant] = exchange
+
+    def _turn(self, minute: int) -> None:
+        """Another minute. An hour that comes again, because the clock was set back, is counted under another name: what was
+        counted in it before is not ours to add to any more, and must not be written over."""
+        hour = minute // 60
+        if hour < self._hour:
+            self._turned_back += 1
+            self._field = short_name(f"{self._process}~{self._turned_back}")
+        if hour != self._hour:
+            self._hour = hour
+            self._current = {}
+            self._everyone = Hour(EVERYONE, hour, self._field)
+        self._minute = minute
 
     def last_of(self, tenant: str) -> LastRequest | None:
         """The last request of a tenant that this process saw."""
@@ -155,7 +170,7 @@ class Activity:
         for count in dirty:
             count.dirty = False
         try:
-            await self._store.run(self._commands(dirty, last))
+            await self._store.run(self._commands(dirty, last), copied=True, size=TURN)
         except BaseException:
             self._put_back(dirty, last)
             raise
@@ -171,6 +186,7 @@ class Activity:
         if surplus > 0:
             for count in self._dirty[:surplus]:
                 count.dirty = False
+                self.lost_until = max(self.lost_until, (count.hour + 1) * 3600.0)
             del self._dirty[:surplus]
             self.dropped += surplus
 
@@ -180,7 +196,7 @@ class Activity:
         seen: dict[str, float] = {}
         for one in dirty:
             day, hour = divmod(one.hour, 24)
-            commands.append(writes.fields(keys.activity(one.tenant, day), ttl, [(f"{hour}:{self._field}", pack(one.minutes))]))
+            commands.append(writes.fields(keys.activity(one.tenant, day), ttl, [(f"{hour}:{one.field}", pack(one.minutes))]))
             if not one.tenant.startswith("_"):
                 seen[one.tenant] = one.hour * 3600.0 + max(one.minutes) * 60.0
         for tenant, exchange in last.items():

@@ -1,7 +1,9 @@
 """Proof that we listened: every few seconds a request through our own socket, and its result on record.
 
 Equal beats are kept as one span (start, end, how many), so a quiet day costs 24 small fields. A beat goes on record only after
-the activity counted up to it is: what is proven as listened to is also counted.
+the activity counted up to it is: what is proven as listened to is also counted. Where that may not be so, nothing more is
+proven: by what a store has forgotten, in hours whose counts were dropped, over time that a clock was set back. And the record
+of a day's beats goes before any count of that day does.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.core.absence import Span
+from proxy.core.absence import ENDED, SET_BACK, Span
 from proxy.evidence import keys, queries, records, writes
 from proxy.evidence.activity import short_name
 from proxy.evidence.redis_store import Command, RedisStore, StoreError
@@ -31,6 +33,7 @@ SPAN_SECONDS: Final = 3600.0
 SPANS_LIMIT: Final = 2_000
 """Spans that wait for a store that is away: months of quiet, or hours of trouble. Then the oldest go and become gaps."""
 LOOKED_BACK_DAYS: Final = 400
+LEFT: Final = "another process listens"
 
 Probe = Callable[[], Awaitable[tuple[bool, str]]]
 """Makes a real request through the real socket: whether it was answered, and if not why. Made by wiring."""
@@ -55,7 +58,8 @@ def extend(span: Span, beat: Beat, requests: int) -> Span | None:
 
 
 class Heartbeat:
-    """Beats for ever. `process` is unique to this start; `counted` returns requests so far; `settle` writes activity."""
+    """Beats for ever. `process` is unique to this start; `counted` returns requests so far; `settle` writes activity;
+    `lost_until` returns up to when counts were dropped (epoch seconds)."""
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class Heartbeat:
         settle: Callable[[], Awaitable[object]],
         keep: writes.Keep | None = None,
         clock: Callable[[], float] = time.time,
+        lost_until: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._store = store
         self._process = process
@@ -74,9 +79,12 @@ class Heartbeat:
         self._settle = settle
         self._keep = keep or writes.Keep()
         self._clock = clock
+        self._lost_until = lost_until
         self._before = 0
         self._span: Span | None = None
         self._waiting: dict[float, Span] = {}
+        self._said: dict[float, Span] = {}
+        self._stored: dict[float, float] = {}
         self.last: Beat | None = None
         self.dropped = 0
 
@@ -94,18 +102,32 @@ class Heartbeat:
         self.note(Beat(self._clock(), ok, why, self._counted()))
         await self.flush()
 
+    def leave(self) -> None:
+        """From now on only say that what is counted is on record: another process listens on the same socket."""
+        self._probe = _left
+
+    async def end(self) -> None:
+        """The last word: what was counted is on record. StoreError when it is not."""
+        self.note(Beat(at=self._clock(), ok=False, why=ENDED, requests=self._counted()))
+        await self.flush()
+
     def note(self, beat: Beat) -> None:
         """Add a beat to its span."""
         self.last = beat
+        if self._span is not None and beat.at < self._span.end:
+            self._take_back(beat.at)
         requests, self._before = beat.requests - self._before, beat.requests
         longer = None if self._span is None else extend(self._span, beat, requests)
         # whole milliseconds: the start is the name under which it is stored
         at = math.floor(beat.at * 1000) / 1000
         self._span = longer or Span(self._process, at, beat.at, 1, requests, beat.ok, beat.why)
-        self._waiting[self._span.start] = self._span
+        self._waiting[self._span.start] = self._said[self._span.start] = self._span
         while len(self._waiting) > SPANS_LIMIT:
             del self._waiting[next(iter(self._waiting))]
             self.dropped += 1
+        for known in (self._said, self._stored):
+            while len(known) > SPANS_LIMIT:
+                del known[next(iter(known))]
 
     async def flush(self) -> None:
         """Write the spans that changed. StoreError: they wait."""
@@ -113,10 +135,40 @@ class Heartbeat:
             return
         spans = list(self._waiting.values())
         await self._settle()
+        if not await self._still_told(self._store):
+            self._begin_anew()
+            spans = list(self._waiting.values())
+        lost_until = self._lost_until()
+        lost = [span for span in spans if span.start < lost_until]
+        spans = [span for span in spans if span.start >= lost_until]
         await self._store.run(self._commands(spans))
-        for span in spans:
+        for span in (*spans, *lost):
             if self._waiting.get(span.start) is span:
                 del self._waiting[span.start]
+        self._stored.update((span.start, round(span.end, 3)) for span in spans)
+
+    async def _still_told(self, store: RedisStore) -> bool:
+        """Whether the store still has what it was told of the spans that go on. StoreError."""
+        told = [span for span in self._waiting.values() if span.start in self._stored]
+        answers = await store.run([("HGET", *self._place(span)) for span in told])
+        return all(_end(answer) >= self._stored[span.start] for span, answer in zip(told, answers, strict=True))
+
+    def _begin_anew(self) -> None:
+        """The store was emptied, restored or failed over: counts that it had are gone with the beats, and not told again."""
+        self._waiting.clear()
+        self._stored.clear()
+        if (span := self._span) is not None:
+            start = math.floor(span.end * 1000) / 1000
+            self._span = self._waiting[start] = Span(span.instance, start, span.end, 1, 0, span.ok, span.why)
+
+    def _take_back(self, at: float) -> None:
+        """The clock was set back to `at`: what was said of the time after that is still to come, and may come without us."""
+        for start, span in self._said.items():
+            if span.end > at:
+                end, ok, why = (at, span.ok, span.why) if start < at else (span.end, False, SET_BACK)
+                self._waiting[start] = self._said[start] = msgspec.structs.replace(span, end=end, ok=ok, why=why)
+                self._stored.pop(start, None)
+        self._span = None
 
     async def _ask(self) -> tuple[bool, str]:
         try:
@@ -127,21 +179,42 @@ class Heartbeat:
         except OSError as error:
             return False, f"self-probe: {error.strerror or type(error).__name__}"
 
+    def _place(self, span: Span) -> tuple[str, str]:
+        """Key and field under which a span is stored."""
+        return keys.heartbeats(int(span.start // writes.DAY), short_name(self._process)), str(round(span.start * 1000))
+
     def _commands(self, spans: list[Span]) -> list[Command]:
-        ttl = writes.milliseconds(self._keep.heartbeat_days)
         name = short_name(self._process)
         commands: list[Command] = []
         for span in spans:
             day = int(span.start // writes.DAY)
-            value = msgspec.json.encode((round(span.end, 3), span.beats, span.requests, span.ok, span.why))
-            commands.append(writes.fields(keys.heartbeats(day, name), ttl, [(str(round(span.start * 1000)), value)]))
+            # from the beginning of the day: counts live from the end of theirs, so that they are never gone before
+            ttl = writes.milliseconds(day + self._keep.heartbeat_days) - int(self._clock() * 1000)
+            key, field = self._place(span)
+            commands.append(writes.fields(key, ttl, [(field, _encode(span))]))
             commands.append(writes.fields(keys.heartbeat_instances(day), ttl, [(name, self._process)]))
         return commands
 
 
+def _encode(span: Span) -> bytes:
+    return msgspec.json.encode((round(span.end, 3), span.beats, span.requests, span.ok, span.why))
+
+
+def _end(value: bytes | None) -> float:
+    """The end of a stored span; before all time without one that can be read."""
+    with contextlib.suppress(ValueError, *records.UNREADABLE):
+        if value is not None:
+            return read_span("", b"0", value).end
+    return -math.inf
+
+
+async def _left() -> tuple[bool, str]:
+    return False, LEFT
+
+
 async def read_spans(store: RedisStore, start: float, end: float) -> list[Span]:
     """All spans that may bear on the time between two instants (epoch seconds), of all processes. Two round trips."""
-    days = range(int((start - SPAN_SECONDS) // writes.DAY), int(end // writes.DAY) + 1)
+    days = range(int((start - SPAN_SECONDS) // writes.DAY), int((end + MAX_GAP) // writes.DAY) + 1)
     if len(days) > LOOKED_BACK_DAYS:
         raise ValueError(f"at most {LOOKED_BACK_DAYS} days at once")
     names = await store.run([("HGETALL", keys.heartbeat_instances(day)) for day in days])

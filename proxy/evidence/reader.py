@@ -14,10 +14,10 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from proxy.core.absence import Absence, LastRequest, Span, conclude, coverage
+from proxy.core.absence import Absence, LastRequest, Span, conclude, coverage, forgotten
 from proxy.core.audit import Rules
 from proxy.core.history import TokenHistory
-from proxy.core.incident import Incident, Note, tag_of, time_of
+from proxy.core.incident import Incident, Note, tag_of, tenant_tag, time_of
 from proxy.core.memory import OauthEvent
 from proxy.evidence import keys, queries, risk, silence, unshipped
 from proxy.evidence.activity import EVERYONE, NOBODY, Minute, last_before, read_last, read_minutes, rest, total
@@ -28,6 +28,7 @@ from proxy.evidence.history import read_part
 from proxy.evidence.merge import merge
 from proxy.evidence.oauth_ledger import Link, calls_of_tenant, calls_of_token, link_of, refusals, together
 from proxy.evidence.redis_store import RedisStore, StoreError
+from proxy.evidence.verify import purged
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -163,6 +164,9 @@ class EvidenceReader:
 
     async def absence(self, tenant: str, start: float, end: float) -> Absence:
         """What arrived of a tenant between two instants (epoch seconds), and for which share of the time that is proven."""
+        store = self._need_store()
+        cover = coverage(await self.heartbeats(start, end), start, end, MAX_GAP)
+        gone = (await purged(store)).get(tenant_tag(tenant), 0.0)
         everyone, own, nobody = [total(await self.activity(name, start, end)) for name in (EVERYONE, tenant, NOBODY)]
         return conclude(
             tenant,
@@ -171,8 +175,8 @@ class EvidenceReader:
             arrived=own,
             others=rest(everyone, own, nobody),
             unattributed=nobody,
-            cover=coverage(await self.heartbeats(start, end), start, end, MAX_GAP),
-            last_before=await last_before(self._need_store(), tenant, start),
+            cover=cover if gone <= start else forgotten(cover, start, end, min(gone, end)),
+            last_before=await last_before(store, tenant, start),
         )
 
     async def oauth_link(self, refresh: str) -> Link | None:

@@ -93,7 +93,11 @@ class Evidence:
         self.events = Events(store, self.history.take_first_uses, keep)
         self.activity = Activity(store, process, instance, keep)
         self.folder = Folder(window=e.fold_window, flood_tokens=e.flood_threshold, open_limit=e.flood_groups)
-        self.heartbeat = Heartbeat(store, process, probe, lambda: self.activity.requests, self.activity.flush, keep)
+        self.heartbeat = Heartbeat(
+            store, process, probe, lambda: self.activity.requests, self.activity.flush, keep,
+            lost_until=lambda: self.activity.lost_until,
+        )  # fmt: skip
+        self._beating: asyncio.Task[None] | None = None
         self.rereader = Rereader(_look(source), source.reread, self.witness.note, SpoolError, delays=e.reread_after)
         self.surveyor = Surveyor(source.surroundings, self.witness.note, SpoolError)
         self.oauth = OauthLedger(
@@ -137,13 +141,15 @@ class Evidence:
 
     def stop_beating(self) -> None:
         """Ask no more whether we listen: another process does so now, on the same socket."""
-        _ = self._beating.cancel()
+        self.heartbeat.leave()
 
     async def flush(self, seconds: float, report: Report) -> bool:
         """Bring what is left to the store. False when some of it stays in the spool, for the next start. What else than the
         store's own trouble is met in one part is reported, and keeps no other part from its end."""
         self.clerk.write_repeats(time.time())
-        parts = (self.aliases.flush, self.history.flush_all, self.events.flush, self.oauth.flush, self.heartbeat.flush)
+        if self._beating is not None:
+            _ = self._beating.cancel()
+        parts = (self.aliases.flush, self.history.flush_all, self.events.flush, self.oauth.flush, self.heartbeat.end)
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(seconds):
                 for flush in parts:

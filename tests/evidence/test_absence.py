@@ -6,7 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.absence import Coverage, Gap, LastRequest, Span, Traffic, conclude, coverage
+from proxy.core.absence import (
+    ENDED,
+    PURGED,
+    SET_BACK,
+    UNCOUNTED,
+    Coverage,
+    Gap,
+    LastRequest,
+    Span,
+    Traffic,
+    conclude,
+    coverage,
+    forgotten,
+)
 
 NOTHING = Traffic()
 
@@ -17,6 +30,10 @@ def good(start, end, instance="a"):
 
 def bad(start, end, why="listener closed", instance="a"):
     return Span(instance, start, end, 1, 0, ok=False, why=why)
+
+
+def ended(at, instance="a"):
+    return bad(at, at, ENDED, instance)
 
 
 @pytest.mark.parametrize(
@@ -30,8 +47,14 @@ def bad(start, end, why="listener closed", instance="a"):
         ([good(0, 50), bad(55, 55), good(60, 100)], 0.9, [(50, 60, "listener closed")]),
         ([good(0, 50), bad(55, 55), good(60, 100), good(0, 100, "b")], 1.0, []),
         ([good(50, 50)], 0.0, [(0, 100, "no heartbeat")]),
-        ([good(20, 40), good(30, 60, "b")], 0.4, [(0, 20, "no heartbeat"), (60, 100, "no heartbeat")]),
-        ([good(0, 30), good(40, 100, "b")], 0.9, [(30, 40, "no heartbeat")]),
+        ([good(20, 40), ended(40), good(30, 60, "b")], 0.4, [(0, 20, "no heartbeat"), (60, 100, "no heartbeat")]),
+        ([good(0, 30), ended(31), good(40, 100, "b")], 0.9, [(30, 40, "no heartbeat")]),
+        ([good(0, 30), good(40, 100, "b")], 0.85, [(30, 45, UNCOUNTED)]),
+        ([good(0, 30), good(0, 100, "b")], 0.85, [(30, 45, UNCOUNTED)]),
+        ([good(0, 30), bad(35, 50, SET_BACK), good(0, 100, "b")], 0.85, [(30, 45, SET_BACK)]),
+        ([good(0, 30), bad(30, 60), good(0, 100, "b")], 0.85, [(60, 75, "listener closed")]),
+        ([good(0, 30), bad(30, 60), ended(60), good(0, 100, "b")], 1.0, []),
+        ([good(0, 98), good(0, 100, "b")], 0.98, [(98, 100, UNCOUNTED)]),
         ([good(-50, -10), good(110, 120)], 0.0, [(0, 100, "no heartbeat")]),
         ([good(-50, -5), good(5, 100)], 1.0, []),
     ],
@@ -53,6 +76,20 @@ def test_share_and_gaps_add_up_in_any_order(raw):
     found = coverage(spans, 10, 90, 5)
     assert found.share + sum(g.end - g.start for g in found.gaps) / 80 == pytest.approx(1)
     assert coverage(spans[::-1], 10, 90, 5).share == pytest.approx(found.share)
+
+
+@pytest.mark.parametrize(
+    "until, share, gaps",
+    [
+        (5, 0.85, [(0, 5, PURGED), (20, 30, "no heartbeat")]),
+        (25, 0.7, [(0, 25, PURGED), (25, 30, "no heartbeat")]),
+        (100, 0.0, [(0, 100, PURGED)]),
+    ],
+)
+def test_what_was_purged_proves_nothing(until, share, gaps):
+    found = forgotten(coverage([good(0, 20), good(30, 100)], 0, 100, 5), 0, 100, until)
+    assert found.share == pytest.approx(share)
+    assert [(gap.start, gap.end, gap.why) for gap in found.gaps] == gaps
 
 
 def test_an_end_before_the_start_is_refused():

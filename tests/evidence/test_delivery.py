@@ -311,10 +311,10 @@ class CountingStore(RedisStore):
         self.commands = 0
         self.rounds = 0
 
-    async def run(self, commands, *, copied=False):
+    async def run(self, commands, *, copied=False, size=0):
         self.commands += len(commands)
         self.rounds += 1
-        return await super().run(commands, copied=copied)
+        return await super().run(commands, copied=copied, size=size)
 
 
 @pytest.mark.parametrize("total", [60, 1500])

@@ -8,13 +8,16 @@ from hypothesis import strategies as st
 
 from proxy.core.absence import Traffic
 from proxy.core.exchange import AnsweredBy
+from proxy.core.incident import tenant_tag
 from proxy.evidence import activity as activity_module
 from proxy.evidence import keys
 from proxy.evidence.activity import EVERYONE, Activity, pack, unpack
+from proxy.evidence.connect import StoreOptions, connect
+from proxy.evidence.copies import Copies
 from proxy.evidence.heartbeat import Heartbeat
 from proxy.evidence.history import History
 from proxy.evidence.reader import EvidenceReader
-from proxy.evidence.redis_store import StoreError
+from proxy.evidence.redis_store import RedisStore, StoreError
 from tests.evidence.conftest import START, Clock, make_exchange
 
 MINUTE = START // 3600 * 3600 + 600.0
@@ -122,17 +125,6 @@ async def test_what_the_store_did_not_take_is_written_later_and_bounded(store, s
     assert [m.start for m in minutes] == [MINUTE + 7200, MINUTE + 10_800]
 
 
-async def test_a_clock_that_steps_back_counts_on(store):
-    clock = Clock(MINUTE + 60)
-    counted = Activity(store, "one.1", "one", clock=clock)
-    counted.saw(served())
-    clock.now = MINUTE
-    counted.saw(served())
-    await counted.flush()
-    minutes = await EvidenceReader(store, None).activity("acme", MINUTE, MINUTE + 600)
-    assert [(m.start, m.traffic.requests) for m in minutes] == [(MINUTE + 60, 2)]
-
-
 class Listening:
     """A process that beats every 5 seconds and can be told what its probe says."""
 
@@ -140,7 +132,10 @@ class Listening:
         self.clock = clock
         self.activity = Activity(store, name, "one", clock=clock)
         self.answer = (True, "")
-        self.heart = Heartbeat(store, name, self.probe, lambda: self.activity.requests, self.activity.flush, clock=clock)
+        self.heart = Heartbeat(
+            store, name, self.probe, lambda: self.activity.requests, self.activity.flush,
+            clock=clock, lost_until=lambda: self.activity.lost_until,
+        )  # fmt: skip
 
     async def probe(self):
         return self.answer
@@ -223,6 +218,138 @@ async def test_beats_wait_for_a_store_that_is_away(store, server):
     await world.heart.beat()
     (span,) = await EvidenceReader(store, None).heartbeats(MINUTE, clock.now)
     assert span.beats == 21
+
+
+async def code_of(store, start, end, tenant="acme"):
+    return (await EvidenceReader(store, None).absence(tenant, start, end)).code
+
+
+async def test_after_the_clock_was_set_back_requests_count_where_the_beats_are(store):
+    clock = Clock(MINUTE + 7200)  # two hours ahead
+    world = Listening(store, clock)
+    world.activity.saw(served("beta"))
+    await world.beat(20)
+    clock.now = MINUTE
+    await world.beat(10)
+    world.activity.saw(served())
+    await world.beat(20)
+    assert await code_of(store, MINUTE, MINUTE + 120) == "arrived"
+    ahead = await EvidenceReader(store, None).absence("acme", MINUTE + 7200, MINUTE + 7260)
+    assert (ahead.code, {gap.why for gap in ahead.coverage.gaps}) == ("absent_unproven", {"the clock was set back"})
+    clock.now = MINUTE + 7200
+    world.activity.saw(served("beta"))
+    await world.beat(2)
+    minutes = await EvidenceReader(store, None).activity("beta", MINUTE, MINUTE + 9000)
+    assert [(m.start, m.traffic.requests) for m in minutes] == [(MINUTE + 7200, 2)]
+
+
+async def test_a_clock_that_is_set_back_a_little_leaves_no_gap(store):
+    clock = Clock(MINUTE)
+    world = Listening(store, clock)
+    await world.beat(20)
+    clock.now -= 8
+    await world.beat(20)
+    assert await code_of(store, MINUTE, MINUTE + 180) == "absent_proven"
+
+
+async def test_beats_are_forgotten_no_later_than_counts(store):
+    clock = Clock(START // 86_400 * 86_400 + 300)
+    world = Listening(store, clock)
+    counted = clock.now
+    world.activity.saw(served())
+    await world.beat(1)
+    clock.now += 86_400 - 700
+    await world.beat(1)
+    day = int(START // 86_400)
+    names = [keys.heartbeat_instances(day), keys.heartbeats(day, activity_module.short_name("one.1"))]
+    *beats, counts = await store.run([("PTTL", key) for key in (*names, keys.activity("acme", day))])
+    assert all(0 < clock.now * 1000 - 5000 + left <= counted * 1000 + counts for left in beats)
+
+
+async def test_counts_that_were_dropped_prove_no_absence(store, server, monkeypatch):
+    monkeypatch.setattr(activity_module, "DIRTY_LIMIT", 4)
+    world = Listening(store, Clock(MINUTE))
+    await world.beat(1)
+    server.kill()
+    for _ in range(4):
+        world.activity.saw(served())
+        for _ in range(4):
+            with pytest.raises(StoreError):
+                await world.heart.beat()
+            world.clock.now += 5
+        world.clock.now += 3600
+    server.start()
+    await world.beat(5)
+    hours = [(MINUTE + hour * 3620 + 6, MINUTE + hour * 3620 + 18) for hour in range(4)]
+    assert world.activity.dropped == 4
+    assert [await code_of(store, *hour) for hour in hours] == ["absent_unproven", "absent_unproven", "arrived", "arrived"]
+    assert {await code_of(store, *hour, "beta") for hour in hours[2:]} == {"absent_proven"}
+
+
+@pytest.mark.parametrize("restored", [False, True])
+async def test_a_store_that_forgot_proves_nothing_of_the_time_before(store, restored):
+    world = Listening(store, Clock(MINUTE))
+    await world.beat(13)
+    day = int(MINUTE // 86_400)
+    names = [keys.heartbeat_instances(day), keys.heartbeats(day, activity_module.short_name("one.1"))]
+    before = await store.run([("DUMP", name) for name in names])
+    await world.beat(12)
+    world.activity.saw(served())
+    await world.beat(12)
+    assert await code_of(store, MINUTE + 120, MINUTE + 180) == "arrived"
+    await store.run([("FLUSHALL",)])
+    if restored:
+        await store.run([("RESTORE", name, 0, dump) for name, dump in zip(names, before, strict=True)])
+    await world.beat(20)
+    assert await code_of(store, MINUTE + 120, MINUTE + 180) == "absent_unproven"
+    assert await code_of(store, MINUTE + 190, MINUTE + 250) == "absent_proven"
+
+
+async def test_counts_wait_for_a_replica_where_there_is_one(server):
+    client = connect(StoreOptions(server.url))
+    store = RedisStore(client, copies=Copies(client, 1))
+    world = Listening(store, Clock(MINUTE))
+    world.activity.saw(served())
+    with pytest.raises(StoreError, match="replicas"):
+        await world.heart.beat()
+    assert await EvidenceReader(store, None).heartbeats(MINUTE - 60, MINUTE + 60) == []
+    await store.close()
+
+
+@pytest.mark.parametrize("end, code", [("kill", "absent_partly"), ("order", "arrived"), ("left", "arrived")])
+async def test_what_a_killed_process_counted_last_is_not_called_absent_because_another_listened(store, end, code):
+    one, two = Listening(store, Clock(MINUTE), "one.1"), Listening(store, Clock(MINUTE), "two.1")
+    for _ in range(30):
+        await one.beat(1)
+        if one.clock.now < MINUTE + 65:
+            await two.beat(1)
+    two.activity.saw(served())
+    if end == "order":
+        await two.heart.end()
+    if end == "left":
+        two.heart.leave()
+        await two.beat(2)
+    assert await code_of(store, MINUTE + 60, MINUTE + 120) == code
+    last = max(await EvidenceReader(store, None).heartbeats(MINUTE, MINUTE + 300), key=lambda span: (span.instance, span.end))
+    assert (last.ok, last.why) == (end == "kill", {"order": "ended in order", "left": "another process listens"}.get(end, ""))
+
+
+async def test_after_an_end_in_order_the_others_prove_the_time(store):
+    one, two = Listening(store, Clock(MINUTE), "one.1"), Listening(store, Clock(MINUTE), "two.1")
+    await two.beat(3)
+    await two.heart.end()
+    await one.beat(30)
+    assert await code_of(store, MINUTE, MINUTE + 120) == "absent_proven"
+
+
+async def test_a_purged_tenant_is_not_called_absent(store):
+    world = Listening(store, Clock(MINUTE))
+    world.activity.saw(served())
+    await world.beat(60)
+    day = int(MINUTE // 86_400)
+    await store.run([("ZADD", keys.PURGED, MINUTE + 120, tenant_tag("acme")), ("DEL", keys.activity("acme", day))])
+    assert await code_of(store, MINUTE, MINUTE + 100) == "absent_unproven"
+    assert await code_of(store, MINUTE + 130, MINUTE + 240) == "absent_proven"
 
 
 async def test_a_probe_that_hangs_or_fails_is_a_bad_beat(monkeypatch):
