@@ -1,4 +1,4 @@
-"""Tokens in use are read again without a connection to spare, and while one is never made or another source is silent."""
+"""Tokens in use are read again without a connection to spare, and whatever becomes of a connection, a source or a row."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from proxy.core.token import Known, Reading, Unavailable, Unknown
+from proxy.sources.doorkeeper.options import Owner, TenantFrom
 from proxy.sources.first_match import FirstMatch
 from proxy.sources.fresh import Fresh
 from proxy.wire.outages import TOLD_EVERY, Outages
@@ -43,6 +44,40 @@ async def test_a_user_of_mariadb_who_may_have_one_connection_only(mariadb, mysql
     await mysql_tables.execute(f"GRANT SELECT ON {database}.* TO alone@'%'")
     await revoked_as_the_re_read_sees_it(opened(mariadb.dsn(database, user="alone", password="alone")), mysql_tables)
     await mysql_tables.execute("DROP USER alone@'%'")
+
+
+async def test_one_account_that_the_vendors_sql_cannot_take_keeps_no_other_from_being_read_again(tables, opened):
+    application = await tables.application()
+    owners = [await tables.owner(account="1") for _ in range(20)]
+    names = [f"t{owner}" for owner in owners]
+    for name, owner in zip(names, owners, strict=True):
+        await tables.token(name, application_id=application, resource_owner_id=owner)
+    source = opened(tables.dsn, owner=Owner("users", active="account::int = 1"))
+    rows = [(await source.read(secret(name))).state for name in names]
+    await tables.execute("UPDATE users SET account = 'one' WHERE id = $1", owners[7])
+    await tables.execute("UPDATE oauth_access_tokens SET revoked_at = '2026-01-01'")
+    again = [reading.state for reading in (await source.reread(rows)).values()]
+    assert [Unavailable("error", "InvalidTextRepresentationError 22P02")] == [s for s in again if not isinstance(s, Known)]
+    assert 19 == len([s for s in again if isinstance(s, Known) and s.revoked_at is not None])
+
+
+async def test_the_same_in_mariadb(mysql_tables, opened):
+    application = await mysql_tables.application()
+    owners = [await mysql_tables.owner(account=str(number)) for number in range(20)]
+    names = [f"t{owner}" for owner in owners]
+    for name, owner in zip(names, owners, strict=True):
+        await mysql_tables.token(name, application_id=application, resource_owner_id=owner)
+    source = opened(
+        mysql_tables.dsn,
+        owner=Owner("users", tenant="(SELECT x.email FROM users AS x WHERE x.account = sw_account.account)"),
+        tenant_from=TenantFrom.OWNER,
+    )
+    rows = [(await source.read(secret(name))).state for name in names]
+    await mysql_tables.owner(account="7")
+    await mysql_tables.execute("UPDATE oauth_access_tokens SET revoked_at = '2026-01-01'")
+    again = [reading.state for reading in (await source.reread(rows)).values()]
+    assert [Unavailable("error", "OperationalError 1242")] == [s for s in again if not isinstance(s, Known)]
+    assert 19 == len([s for s in again if isinstance(s, Known) and s.revoked_at is not None])
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "mysql"])

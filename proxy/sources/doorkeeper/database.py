@@ -16,12 +16,14 @@ from proxy.sources.doorkeeper.rows import Row, Version
 
 
 class Trouble(Exception):  # noqa: N818 - it is not an error of the caller's, and becomes a value at once
-    """The database did not answer. `why` as in `Unavailable.why`; `detail` never holds a value of a row or a parameter."""
+    """The database did not answer. `why` as in `Unavailable.why`; `detail` never holds a value of a row or a parameter.
+    `of_a_row`: what one row holds kept a query from being answered, and so without that row it would be."""
 
-    def __init__(self, why: str, detail: str = "") -> None:
+    def __init__(self, why: str, detail: str = "", *, of_a_row: bool = False) -> None:
         super().__init__(why, detail)
         self.why = why
         self.detail = detail
+        self.of_a_row = of_a_row
 
 
 class Answer(msgspec.Struct, frozen=True):

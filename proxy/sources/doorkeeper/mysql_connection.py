@@ -34,6 +34,8 @@ _LOST: Final = frozenset(
     {1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2003, 2006, 2013, 2014, 2055, 3169, 4031}
 )
 """4031 is what MySQL says, since 8.0.24, on a connection that lay idle for wait_timeout; MariaDB closes it without a word."""
+_OF_A_ROW: Final = frozenset({1242, 1264, 1292, 1300, 1365, 1366, 1411, 1690, 3141, 3143, 3146, 3156, 3157})
+"""A second row where the vendor's own SQL expects one, a value that it cannot convert or compute with, or take for JSON."""
 _OVERLOAD: Final = frozenset({1040, 1041, 1203, 1226})
 _PORT: Final = 3306
 _PARAMETERS: Final = frozenset({"ssl_mode", "ssl_ca", "unix_socket"})
@@ -223,7 +225,7 @@ def translated(error: Exception) -> Trouble | SchemaChanged:
         return SchemaChanged(Trouble("error", _named(error, speak=True)))
     if code in _LOST or isinstance(error, (OSError, EOFError, pymysql.err.InterfaceError)):
         return Trouble("refused", _named(error))
-    return Trouble("error", _named(error))
+    return Trouble("error", _named(error), of_a_row=code in _OF_A_ROW or isinstance(error, UnicodeDecodeError))
 
 
 def connect_trouble(error: Exception) -> Trouble:

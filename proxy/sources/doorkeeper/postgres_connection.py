@@ -33,7 +33,11 @@ TRANSLATED: Final = (
     OSError,
     TimeoutError,
     EOFError,
+    UnicodeDecodeError,
 )
+
+_OF_A_ROW: Final = (asyncpg.DataError, asyncpg.CardinalityViolationError, UnicodeDecodeError)
+"""A value that the vendor's own SQL cannot convert, a second row where it expects one, a text of a SQL_ASCII database."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -192,7 +196,7 @@ def translated(error: BaseException) -> Trouble | SchemaChanged:
         return Trouble("timeout", "the database did not answer in time")
     if _is_lost(error):
         return Trouble("refused", _named(error))
-    return Trouble("error", _named(error))
+    return Trouble("error", _named(error), of_a_row=isinstance(error, _OF_A_ROW))
 
 
 def connect_trouble(error: BaseException) -> Trouble:
