@@ -139,6 +139,27 @@ async def test_a_replica_that_lags_is_overruled_by_the_primary(pair, opened):
     await pause.close()
 
 
+async def test_a_server_of_another_history_is_asked_for_every_row(postgres_installation, own_postgres, opened):
+    """As after a restore, or when a promoted replica gives the numbers of lost transactions to others."""
+    with postgres_installation.server() as other:
+        written = []
+        for server, change in ((own_postgres, "scopes = 'scim'"), (other, "revoked_at = '2026-01-01'")):
+            async with tables_in(server.dsn()) as tables:
+                await tables.token("t", application_id=await tables.application())
+                await tables.execute(f"UPDATE oauth_access_tokens SET {change}")
+                written.append(await tables.connection.fetchval("SELECT xmin::text FROM oauth_access_tokens"))
+        assert written[0] == written[1]
+        async with Relay(own_postgres.port) as relay:
+            source = opened(f"postgresql://{SUPERUSER}:{PASSWORD}@127.0.0.1:{relay.port}/postgres")
+            row = await until_known(source, "t")
+            assert (await source.reread([row]))[row.row].state == row
+            relay.to = other.port
+            relay.reset()
+            again = (await source.reread([row]))[row.row].state
+            assert isinstance(again, Known)
+            assert again.revoked_at is not None
+
+
 async def test_what_the_primary_ended_is_not_let_in_by_a_replica_that_never_heard_of_it(pair, opened, tasks):
     """The primary dies with a revocation that it had not passed on. We had seen it: until there is a primary, that is a 503."""
     primary, replica = pair

@@ -6,6 +6,7 @@ import pytest
 
 from proxy.core.finding import Level
 from proxy.core.token import Known, Unavailable
+from proxy.sources.doorkeeper.options import Hashing
 from tests.servers.postgres import PostgresServer
 from tests.sources.conftest import secret, tables_in
 from tests.sources.doorkeeper_tables import MODERN, Tables, digest
@@ -110,7 +111,7 @@ async def test_columns_of_fixed_length_hold_whole_tokens_and_keys(database, open
     )
     async with tables_in(database, fixed) as tables:
         await tables.token(digest("t"), application_id=await tables.application())
-        source = opened(tables.dsn, hashing="sha256")
+        source = opened(tables.dsn, hashing=Hashing.SHA256)
         row = await known(source, "t")
         assert (await source.reread([row]))[row.row].state == row
         assert (await source.surroundings(secret("t"), row)).error is None

@@ -30,6 +30,7 @@ AROUND_LIMIT: Final = 50
 """Diagnoses that may wait for the one connection they share; beyond, an incident goes without its surroundings."""
 
 _NO_VERSION: Final = (None, None, None)
+_VERSIONS: Final = 3
 _VERSION: Final = 16  # where the three version columns begin in a record: behind the clock and the facts of a Row
 
 Choose = Callable[[Statements], str]
@@ -62,10 +63,17 @@ class Postgres:
             raise Trouble("timeout", "the database did not answer in time") from None
 
     async def by_keys(self, keys: Sequence[int | str], versions: Sequence[Version | None]) -> Answer:
-        """See Database. Without versions (a view, column grants, a vendor's own query) every row comes back."""
-        columns = zip(*(version or _NO_VERSION for version in versions), strict=True)
-        records = await self._ask_again(lambda statements: statements.by_keys, list(keys), *map(list, columns))
-        return self._answer(records)
+        """See Database. Without versions (a view, column grants, a vendor's own query) every row comes back; so it does over a
+        new connection, for another server's transactions may have the same numbers: one that was promoted, or restored."""
+        made = self._refresh.made if self._refresh.connected else None
+        answer = await self._by_keys(keys, [v[:_VERSIONS] if v and v[_VERSIONS] == made else _NO_VERSION for v in versions])
+        if made in (None, self._refresh.made):
+            return answer
+        return await self._by_keys(keys, [_NO_VERSION] * len(keys))
+
+    async def _by_keys(self, keys: Sequence[int | str], versions: Sequence[tuple[int | None, ...]]) -> Answer:
+        columns = map(list, zip(*versions, strict=True))
+        return self._answer(await self._ask_again(lambda statements: statements.by_keys, list(keys), *columns))
 
     async def kin(self, known: Known) -> Kin:
         """See Database."""
@@ -174,13 +182,13 @@ class Postgres:
     def _answer(self, records: Sequence[Any]) -> Answer:
         read_at = self._wall()
         # a row's key is never NULL: the one record without it carries only the clock
-        rows = [_row(record) for record in records if record[1] is not None]
+        rows = [_row(record, self._refresh.made) for record in records if record[1] is not None]
         return Answer(rows, records[0][0], read_at, {row.token: row for row in rows if row.id is not None})
 
 
-def _row(record: Sequence[Any]) -> Row:
+def _row(record: Sequence[Any], connection: int) -> Row:
     token, application, owner = record[_VERSION:]
-    version = None if token is None else (token, application, owner)
+    version = None if token is None else (token, application, owner, connection)
     return Row(*[*record[1:_VERSION], version])
 
 

@@ -23,8 +23,9 @@ MARK_HEX_DIGITS: Final = 16
 _WHITE: Final = re.compile(r"[ \t\n\v\f\r]+")
 
 
-Version = tuple[int | None, int | None, int | None]
-"""Something that changes with each of the rows behind ours: of the token, the application and the owner."""
+Version = tuple[int | None, int | None, int | None, int]
+"""Something that changes with each of the rows behind ours: of the token, the application and the owner; and the connection
+within which it says anything."""
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
