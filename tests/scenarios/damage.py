@@ -54,6 +54,20 @@ async def pasted_with_something_around_it(w: World) -> str:
 
 
 @plays("token_mangled")
+async def glued_to_something_of_its_own_characters(w: World) -> str:
+    await _plain(w)
+    glued = (TOKEN + secrets.token_urlsafe(32), secrets.token_urlsafe(32) + TOKEN, f"scim-token-of-acme-{TOKEN}")
+    return await _each(w, *(f"Bearer {sent}" for sent in glued))
+
+
+@plays("token_mangled")
+async def escaped_as_in_json(w: World) -> str:
+    await _plain(w)
+    escaped = (TOKEN.replace("-", "\\u002d"), TOKEN.replace("_", "\\_"))
+    return await _each(w, *(f"Bearer {sent}" for sent in escaped))
+
+
+@plays("token_mangled")
 async def quoted_by_a_program(w: World) -> str:
     await _plain(w)
     quoted = (f'\\"{TOKEN}\\"', f"&quot;{TOKEN}&quot;", f"%22{TOKEN}%22", f'"{TOKEN[:-3]}"')

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import time
 
 from aiohttp import web
 
+from proxy.core.diagnosis.superseded import REPAIR
 from tests.scenarios.plays import named, nearly, plays
-from tests.scenarios.world import ENTRA, World, refused
+from tests.scenarios.world import ENTRA, World, refused, until
 from tests.sources.doorkeeper_tables import digest
 
 UTC_NOW = "clock_timestamp() AT TIME ZONE 'utc'"
@@ -101,6 +103,57 @@ async def never_there_although_others_vanish(w: World) -> str:
     await w.delete(acme)
     await w.until_failing(acme)
     return await named(w, await w.fails(secrets.token_urlsafe(32), address="203.0.113.5"))
+
+
+@plays("token_deleted")
+async def after_the_key_of_fingerprints_was_changed(w: World) -> str:
+    first, second = (f"{name:x<32}" for name in ("first", "second"))
+    await w.build(top=f'fingerprint_key = "{first}"')
+    token = await w.customer()
+    await w.works(token, 2)
+    await w.stop()
+    changed = f'fingerprint_key = "{second}"\nfingerprint_previous = "{first}"'
+    w.config.write_text(w.config.read_text().replace(f'fingerprint_key = "{first}"', changed))
+    await w.delete(token)
+    await w.start()
+    return await named(w, await w.fails(token))
+
+
+@nearly("token_superseded", really="token_deleted")
+async def deleted_and_issued_anew_after_the_first_refusal(w: World) -> str:
+    await w.build()
+    token = await w.customer()
+    await w.works(token, 2)
+    await w.delete(token)
+    await w.until_failing(token)
+    await _repaired(w, token)
+    return await named(w, await w.fails(token))
+
+
+@nearly("token_superseded")
+async def revoked_and_issued_anew_after_the_first_refusal(w: World) -> str:
+    await w.build()
+    token = await w.customer()
+    await w.works(token, 2)
+    await w.revoke(token)
+    await w.until_failing(token)
+    await _repaired(w, token)
+    return await named(w, await w.fails(token))
+
+
+async def _repaired(w: World, token: str) -> None:
+    """Somebody hears of the refusal and issues a new token; the proxy is started anew, so that the next refusal is an incident
+    of its own."""
+    refused_at = time.time()
+
+    async def heard() -> bool:
+        return time.time() > refused_at + REPAIR + 0.5
+
+    await until(heard)
+    application, owner = w.party(token)
+    await w.issue(application, owner, created_at=f"={UTC_NOW}")
+    await w.stop()
+    await w.start()
 
 
 # --- token_superseded -----------------------------------------------------------------------------------------------

@@ -57,6 +57,16 @@ async def it_worked_with_that_owner_until_now(w: World) -> str:
     return await named(w, await w.fails(token))
 
 
+@nearly("owner_inactive")
+async def the_backend_refuses_everybody_in_that_minute(w: World) -> str:
+    await w.build()
+    token, other = await w.customer(), await w.customer("globex")
+    await w.db.execute("UPDATE users SET active = false WHERE account = 'acme'")
+    w.backend.script = refused()
+    await w.fails(other, address="198.51.100.9")
+    return await named(w, await w.fails(token))
+
+
 # --- scope_missing --------------------------------------------------------------------------------------------------
 
 SCOPES = '[policy]\nread_scopes = ["scim", "scim:read"]\nwrite_scopes = ["scim"]'
@@ -76,6 +86,14 @@ async def the_backend_wants_another_scope(w: World) -> str:
     token = await w.customer(scopes="profile")
     w.backend.script = refused(403, 'Bearer error="insufficient_scope", scope="scim"')
     return await named(w, await w.fails(token, agent=ENTRA))
+
+
+@nearly("scope_missing", really="backend_disagrees")
+async def the_backend_asks_for_a_scope_that_the_token_has(w: World) -> str:
+    await w.build()
+    token = await w.customer(scopes="scim profile")
+    w.backend.script = refused(403, 'Bearer error="insufficient_scope", scope="scim"')
+    return await named(w, await w.fails(token))
 
 
 @nearly("scope_missing")

@@ -215,6 +215,50 @@ async def new_rows_are_digests_and_the_proxy_was_not_told(w: World) -> str:
     return await named(w, await w.fails(token, agent=ENTRA))
 
 
+@plays("hashing_switched")
+async def the_form_was_changed_in_the_settings_of_the_proxy(w: World) -> str:
+    await w.build()
+    token = await w.customer()
+    await w.works(token, 2)
+    await w.stop()
+    w.config.write_text(w.config.read_text().replace("surroundings_timeout", 'hashing = "sha256"\nsurroundings_timeout'))
+    await w.start()
+    return await named(w, await w.fails(token))
+
+
+async def _rewritten(w: World, tenants: int, expression: str) -> str:
+    """What the rows hold is replaced in place; returns the cause of the first one's refusal."""
+    await w.build()
+    tokens = [await w.customer(f"tenant-{n}") for n in range(tenants)]
+    for n, token in enumerate(tokens):
+        await w.works(token, 2, address=f"198.51.{n}.7")
+    await w.db.execute(f"UPDATE oauth_access_tokens SET token = {expression}")
+    for n, token in enumerate(tokens[1:], 1):
+        await w.until_failing(token, address=f"198.51.{n}.7")
+    return await named(w, await w.until_failing(tokens[0], address="198.51.0.7"))
+
+
+@plays("hashing_switched")
+async def all_rows_hashed_by_another_strategy(w: World) -> str:
+    return await _rewritten(w, 4, "encode(sha512(token::bytea), 'hex')")
+
+
+@plays("hashing_switched")
+async def all_rows_encrypted(w: World) -> str:
+    cipher = "encode(sha256((token || random())::bytea), 'base64')"
+    return await _rewritten(w, 4, f"""'{{"p":"' || {cipher} || '"}}'""")
+
+
+@nearly("token_superseded")
+async def one_row_hashed_by_another_strategy(w: World) -> str:
+    return await _rewritten(w, 1, "encode(sha512(token::bytea), 'hex')")
+
+
+@nearly("hashing_switched", really="token_superseded")
+async def all_rows_given_new_tokens(w: World) -> str:
+    return await _rewritten(w, 4, "translate(substr(encode(sha256((token || random())::bytea), 'base64'), 1, 43), '+/', '-_')")
+
+
 @nearly("hashing_switched")
 async def many_tenants_deleted_in_one_minute(w: World) -> str:
     await w.build()
@@ -307,3 +351,28 @@ async def the_second_source_is_as_good_as_the_first(w: World) -> str:
     await w.works(test, 2)
     w.backend.script = _knows_only(live)
     return await named(w, await w.fails(test))
+
+
+@nearly("backend_disagrees", really="token_deleted")
+async def deleted_here_and_alive_in_a_copy(w: World) -> str:
+    _, staging = await w.database()
+    await w.build(source=_both(staging.dsn))
+    token, other = await w.customer(), await w.customer("globex")
+    await _copy(w, staging.connection)
+    await w.works(token, 2)
+    await w.works(other, address="198.51.100.9")
+    await w.delete(token)
+    w.backend.script = _knows_only(other)
+    return await named(w, await w.until_failing(token))
+
+
+@nearly("backend_disagrees")
+async def deleted_before_there_was_a_proxy_and_alive_in_a_copy(w: World) -> str:
+    _, staging = await w.database()
+    await w.build(source=_both(staging.dsn))
+    token, other = await w.customer(), await w.customer("globex")
+    await _copy(w, staging.connection)
+    await w.delete(token)
+    await w.works(other, address="198.51.100.9")
+    w.backend.script = _knows_only(other)
+    return await named(w, await w.fails(token))

@@ -78,6 +78,9 @@ DAMAGED = {
     "twice, joined by a comma": (TOKEN + b"," + TOKEN, "extended"),
     "a JSON member": (b'Bearer {"access_token":"%s"}' % TOKEN, "extended"),
     "in brackets": (b"Bearer [%s]" % TOKEN, "extended"),
+    "glued to another token": (TOKEN + TOKEN[::-1], "extended"),
+    "glued to something in front": (b"scim-token-of-acme-production-" + TOKEN, "extended"),
+    "escaped as in JSON": (TOKEN.replace(b"-", b"\\u002d").replace(b"_", b"\\_"), "quoted"),
     "escaped quotes": (b'Bearer \\"%s\\"' % TOKEN, "quoted"),
     "quotes of HTML": (b"Bearer &quot;%s&quot;" % TOKEN, "quoted"),
     "the other alphabet": (TOKEN.replace(b"-", b"+").replace(b"_", b"/"), "alphabet_changed"),
@@ -110,6 +113,17 @@ def test_one_case_is_told_of_long_secrets_that_are_no_digests():
     assert near.one_case(TOKEN.upper())
     assert not near.one_case(TOKEN)
     assert not near.one_case(hashlib.sha256(TOKEN).hexdigest().encode())
+
+
+def test_a_digest_or_cipher_text_in_the_place_of_a_token_is_another_make_and_a_new_token_is_none():
+    plain = TOKEN.decode()
+    sha512, sha256 = (hashlib.new(name, TOKEN).hexdigest() for name in ("sha512", "sha256"))
+    for stored in (sha512, sha256, "$2a$10$" + plain, '{"p":"' + plain + '"}'):
+        assert near.other_make(stored, TOKEN, "plain")
+    assert not near.other_make(plain[::-1], TOKEN, "plain")
+    assert not near.other_make(sha256[::-1], sha256.encode(), "plain")  # a generator of hexadecimal tokens
+    assert near.other_make(sha512, TOKEN, "sha256")
+    assert not near.other_make(sha256[::-1], TOKEN, "sha256")
 
 
 def test_options_tell_their_faults_without_a_database():

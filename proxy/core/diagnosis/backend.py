@@ -6,7 +6,8 @@ from typing import Final
 
 from proxy.core.diagnosis.cause import Advice, Code, Confidence, Found, Rule
 from proxy.core.diagnosis.evidence import BackendVerdicts
-from proxy.core.diagnosis.scene import Scene
+from proxy.core.diagnosis.rights import OUT
+from proxy.core.diagnosis.scene import Scene, refused_beside, source_of
 from proxy.core.diagnosis.words import listed, utc
 from proxy.core.token import Known, Unknown
 
@@ -48,6 +49,11 @@ def _doubts(scene: Scene) -> tuple[str, ...]:
     if scene.elsewhere:
         named = scene.evidence.addressed_tenant
         return (f"The address called is that of {named}; whether that is another tenant is not known.",)
+    other = _of_another_source(scene)
+    if other:
+        return (other,)
+    if scene.row is not None and scene.row.owner_state in OUT and refused_beside(scene) and not scene.last_good:
+        return (f"The account that owns it was {scene.row.owner_state}; the backend may refuse for that.",)
     for look in scene.later:
         state = look.state
         if isinstance(state, Unknown):
@@ -55,6 +61,19 @@ def _doubts(scene: Scene) -> tuple[str, ...]:
         if isinstance(state, Known) and state.revoked_at is not None and state.revoked_at <= scene.now + 1:
             return (f"At {utc(look.read_at)} the row says revoked at {utc(state.revoked_at)}.",)
     return ()
+
+
+def _of_another_source(scene: Scene) -> str:
+    """The backend may never have known the source that has it alive."""
+    here = source_of(scene.row)
+    if scene.moved is not None:
+        return f"Its row was seen in {source_of(scene.moved[1])} before, and is read from {here} now."
+    served = scene.incident.served if scene.incident else {}
+    others = sorted(source for source, count in served.items() if count and source != here)
+    seen = scene.last_good is not None and any(at <= scene.last_good for at, _ in scene.sightings)
+    if not here or not others or served.get(here) or seen:
+        return ""
+    return f"The backend has served no token of {here}, but some of {listed(others)}: it may not know that source."
 
 
 def _hint(scene: Scene) -> str:
@@ -109,7 +128,7 @@ DISAGREES: Final = Rule(
     Code.BACKEND_DISAGREES,
     "The source says valid and the backend refuses it.",
     "A reading taken at the moment of the backend's 401 or 403 has the token alive; the backend's challenge, body and address "
-    "are kept.",
+    "are kept. Where several sources are asked, one that the backend is known to go by.",
     "{address} disagrees. {hint}. Look into its log at {at}; on_disagreement = unavailable keeps the client from giving up "
     "meanwhile.",
     "Your access token is valid on our side, and one of our systems refused it all the same. We are correcting that; nothing "

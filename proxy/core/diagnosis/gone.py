@@ -6,10 +6,10 @@ from typing import Final
 
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
 from proxy.core.diagnosis.evidence import Death
-from proxy.core.diagnosis.scene import Scene, ended
+from proxy.core.diagnosis.scene import Scene, ended, source_of
 from proxy.core.diagnosis.told import NO_REASON, said_of_it, without_rows
 from proxy.core.diagnosis.words import listed, span, utc
-from proxy.core.token import Known
+from proxy.core.token import Known, Unknown
 
 CLEANUP: Final = (
     "Doorkeeper's clean-up before 5.9.0 deletes by access_token_expires_in and ignores the row's own expires_in "
@@ -44,6 +44,8 @@ def was_known(scene: Scene) -> bool:
 
 def examine_deleted(scene: Scene) -> Found | None:
     """A token that was alive here has no row any more."""
+    if scene.by_backend and scene.alive_then:
+        return _gone_there(scene)
     if not scene.gone or not was_known(scene) or not scene.presented or without_rows(scene):
         return None
     row = scene.before
@@ -78,6 +80,29 @@ def examine_deleted(scene: Scene) -> Found | None:
         },
         times={"issued_at": row.created_at if row else None, "last_seen_at": start, "missing_at": end},
         findings=("application_destroyed",) if destroyed else (),
+    )
+
+
+def _gone_there(scene: Scene) -> Found | None:
+    """The source that had its row has it no more, and another one that is asked after it has one like it: a copy, which is why
+    the request was let through. The backend refused it."""
+    if scene.moved is None or scene.row is None:
+        return None
+    at, row = scene.moved
+    there, here = source_of(row), source_of(scene.row)
+    look = next((r for r in scene.evidence.readings if r.source == there and isinstance(r.state, Unknown)), None)
+    if look is None or ended(row, scene.now) is not None:
+        return None
+    return Found(
+        Confidence.LIKELY,
+        f"The token was deleted in {there} after {utc(at)}; the row in {here} let it through, and the backend refused it.",
+        evidence_for=(
+            f"Its row was seen, alive, in {there} at {utc(at)}.",
+            f"{there} ({look.via}) at {utc(look.read_at)}: no such token.",
+            f"{here} at {utc(scene.at)}: alive.",
+        ),
+        words={"age": span(scene.source_time(look.read_at) - row.created_at), "hint": CLEANUP, "gone": utc(look.read_at)},
+        times={"issued_at": row.created_at, "last_seen_at": at, "missing_at": look.read_at},
     )
 
 
@@ -142,7 +167,8 @@ DELETED: Final = Rule(
     "It worked or its row was seen alive before, the primary has no row now, and re-reads do not bring it back. Finding "
     "`application_destroyed`: everything that vanished in that minute was of one application of which nothing is left. A row "
     "that had been revoked or had expired before it vanished is not this cause. A source without rows (an introspection "
-    "endpoint, signed tokens) never shows it.",
+    "endpoint, signed tokens) never shows it. Where several sources are asked, also a row that was seen in one of them, is "
+    "gone there, and is still in another whose row the backend refused.",
     "Deleted at age {age}. {hint}. Issue a new token.",
     "The access token of {client} no longer exists on our side (since {gone} at the latest). We will give you a new one. "
     "{steps}",

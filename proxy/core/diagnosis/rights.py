@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
 
 from proxy.core.diagnosis.cause import Advice, Code, Confidence, Found, Rule
-from proxy.core.diagnosis.scene import Scene
-from proxy.core.diagnosis.words import utc
+from proxy.core.diagnosis.scene import Scene, refused_beside
+from proxy.core.diagnosis.words import listed, utc
 from proxy.core.token import Known, OwnerState
 from proxy.core.verdict import Reason
 
-_GONE: Final = (OwnerState.INACTIVE, OwnerState.DELETED)
+OUT: Final = (OwnerState.INACTIVE, OwnerState.DELETED)
+_SCOPE: Final = re.compile(r'\bscope="([^"]*)"')
 
 
 def examine_owner(scene: Scene) -> Found | None:
@@ -21,12 +23,12 @@ def examine_owner(scene: Scene) -> Found | None:
     ours = scene.reason == Reason.OWNER_INACTIVE
     if row is None:
         return _owner_by_reason() if ours and scene.then is None else None
-    if row.owner_state not in _GONE or not scene.alive_then or not (ours or scene.by_backend):
+    if row.owner_state not in OUT or not scene.alive_then or not (ours or scene.by_backend):
         return None
-    worked = None if ours else _worked_without_owner(scene)
+    against = () if ours else _not_the_owner(scene)
     change = scene.evidence.owner_change
     return Found(
-        Confidence.CERTAIN if ours else Confidence.LIKELY if worked is None else Confidence.POSSIBLE,
+        Confidence.CERTAIN if ours else Confidence.POSSIBLE if against else Confidence.LIKELY,
         f"The account {row.owner or '(unnamed)'} that owns the token is {row.owner_state}.",
         evidence_for=(
             "The row itself is alive.",
@@ -38,9 +40,7 @@ def examine_owner(scene: Scene) -> Found | None:
                 else ()
             ),
         ),
-        evidence_against=()
-        if worked is None
-        else (f"It was {worked.state.owner_state} already at {utc(worked.read_at)}, and the token worked after that.",),
+        evidence_against=against,
         words={
             "owner": row.owner or "(unnamed)",
             "state": str(row.owner_state),
@@ -58,12 +58,26 @@ class _Sight(msgspec.Struct, frozen=True):
     read_at: float
 
 
+def _not_the_owner(scene: Scene) -> tuple[str, ...]:
+    """Why the backend may have refused it for something else."""
+    worked = _worked_without_owner(scene)
+    beside = refused_beside(scene)
+    return (
+        *(
+            (f"It was {worked.state.owner_state} already at {utc(worked.read_at)}, and the token worked after that.",)
+            if worked is not None
+            else ()
+        ),
+        *((f"The backend refused live tokens of {listed(beside)} in the same minute.",) if beside else ()),
+    )
+
+
 def _worked_without_owner(scene: Scene) -> _Sight | None:
     """A look before the last good answer at which the owner was gone already."""
     if scene.last_good is None:
         return None
     seen = [_Sight(row, at) for at, row in scene.sightings if at < scene.last_good]
-    return next((sight for sight in reversed(seen) if sight.state.owner_state in _GONE), None)
+    return next((sight for sight in reversed(seen) if sight.state.owner_state in OUT), None)
 
 
 def _owner_by_reason() -> Found:
@@ -85,13 +99,16 @@ def examine_scope(scene: Scene) -> Found | None:
     if not (ours or theirs):
         return None
     has = frozenset(row.scopes) if row else frozenset()
-    said = answer is not None and "insufficient_scope" in " ".join(sorted(answer.www_authenticate)) + answer.body
+    challenge = " ".join(sorted(answer.www_authenticate)) if answer is not None else ""
+    said = answer is not None and "insufficient_scope" in challenge + answer.body
+    asked = _asked_for(challenge)
+    has_it = theirs and row is not None and bool(asked) and asked <= has
     enough = bool(required) and not required.isdisjoint(has)
     reads_only = ours and row is not None and (enough or not required)
     if theirs and not said and (enough or not required):
         return None
     return Found(
-        Confidence.CERTAIN if ours and row else Confidence.LIKELY,
+        Confidence.CERTAIN if ours and row else Confidence.POSSIBLE if has_it else Confidence.LIKELY,
         "The scopes suffice, and the tenant may only read."
         if reads_only
         else "The token may not do this."
@@ -102,7 +119,10 @@ def examine_scope(scene: Scene) -> Found | None:
             *((f"One of these is required: {_listed(required)}.",) if required else ()),
             *((f"The backend {answer.address} says insufficient_scope.",) if said and answer else ()),
         ),
-        evidence_against=("The scopes suffice; the tenant may only read.",) if enough and ours else (),
+        evidence_against=(
+            *(("The scopes suffice; the tenant may only read.",) if enough and ours else ()),
+            *((f"The backend asks for {_listed(asked)}, which the token has.",) if has_it else ()),
+        ),
         missing=(
             *(() if row else ("the row as it was read",)),
             *(() if required or reads_only else ("the scopes that are required",)),
@@ -111,6 +131,11 @@ def examine_scope(scene: Scene) -> Found | None:
         findings=("read_only_tenant",) if reads_only else (),
         instead=READ_ONLY if reads_only else None,
     )
+
+
+def _asked_for(challenge: str) -> frozenset[str]:
+    """The scopes that a challenge names (RFC 6750 section 3)."""
+    return frozenset(scope for named in _SCOPE.findall(challenge) for scope in named.split())
 
 
 READ_ONLY: Final = Advice(
@@ -151,7 +176,7 @@ OWNER: Final = Rule(
     Code.OWNER_INACTIVE,
     "The account that owns the token was disabled or deleted, perhaps by provisioning itself.",
     "The row is alive and its owner's own row is not. Doorkeeper never looks at the owner; this proxy does where told to, and "
-    "the vendor's own code may.",
+    "the vendor's own code may. A backend that refuses other tenants too in that minute does not do it for the owner.",
     "Owner {owner} is {state}: {repair}, or issue a token to a service account that provisioning does not manage.",
     "The account to which the access token of {client} belongs is {state}, possibly by your own provisioning. Please "
     "{repair} or exclude it from provisioning, then run the failed tasks again.",
@@ -161,8 +186,8 @@ OWNER: Final = Rule(
 SCOPE: Final = Rule(
     Code.SCOPE_MISSING,
     "The token's scopes do not allow the operation.",
-    "403 with the row's scopes and the required ones side by side, or a backend that says insufficient_scope. Finding "
-    "`read_only_tenant`: the scopes suffice, the tenant may only read.",
+    "403 with the row's scopes and the required ones side by side, or a backend that says insufficient_scope and does not ask "
+    "for what the token has. Finding `read_only_tenant`: the scopes suffice, the tenant may only read.",
     "The token has: {has}. Required is one of: {needs}. Issue a token with it.",
     "The access token of {client} is valid but lacks a permission that this operation needs. We will give you a token with it. "
     "{steps}",

@@ -16,7 +16,9 @@ from proxy.core.exchange import AnsweredBy
 from proxy.core.history import TokenHistory
 from proxy.core.incident import BackendAnswer, Incident, Kind
 from proxy.core.token import Known, NearMiss, Reading, Sibling, Surroundings, Unavailable, Unknown
+from proxy.core.verdict import Reason
 
+_HELD_VALID: Final = (Reason.ACTIVE, Reason.ACTIVE_STALE)
 AT_THE_TIME: Final = 60.0
 """Seconds after an incident in which a second look still belongs to it: a backend may take this long to answer."""
 
@@ -94,6 +96,11 @@ class Scene(msgspec.Struct, frozen=True):
         return self.incident.fingerprint if self.incident else ""
 
     @property
+    def incident_tenant(self) -> str:
+        """Whose incident it is, empty without one."""
+        return self.incident.tenant if self.incident else ""
+
+    @property
     def credential_length(self) -> int:
         """Octets of what was presented, 0 where that is not known."""
         return self.incident.credential_length if self.incident else 0
@@ -116,6 +123,13 @@ class Scene(msgspec.Struct, frozen=True):
     def last_row(self) -> Known | None:
         """The row then; when it was gone, the row as last seen."""
         return self.row if self.row is not None else self.before if self.gone else None
+
+    @property
+    def moved(self) -> tuple[float, Known] | None:
+        """The newest sight of the row in another source than the one that has it now, of several that name theirs."""
+        here = source_of(self.row) if self.then is not None and source_of(self.row) == self.then.source else ""
+        others = [(at, row) for at, row in self.sightings if here and source_of(row) not in ("", here)]
+        return others[-1] if others else None
 
     @property
     def alive_then(self) -> bool:
@@ -149,6 +163,11 @@ class Scene(msgspec.Struct, frozen=True):
         return tuple(s for s in self.siblings if s.relation == relation and s.created_at <= self.now)
 
 
+def source_of(row: Known | None) -> str:
+    """The source that a row is of where several are asked (`source:row`), else empty."""
+    return str(row.row).rpartition(":")[0].partition(":")[0] if row is not None else ""
+
+
 def ended(row: Known, now: float) -> str | None:
     """Tell what ended a row by `now` of the source's clock: `revoked`, `expired` or None. Doorkeeper's own precedence."""
     if row.revoked_at is not None and row.revoked_at <= now:
@@ -161,6 +180,11 @@ def ended(row: Known, now: float) -> str | None:
 def other_form(scene: Scene) -> NearMiss | None:
     """The presented token itself, unchanged, stored in another form than the one that is looked for."""
     return next((m for m in scene.near_misses if m.change == "none" and m.column == "token"), None)
+
+
+def refused_beside(scene: Scene) -> list[str]:
+    """Other tenants whose live tokens the backend refused in the same minute: what happens to all is no matter of one."""
+    return sorted({i.tenant for i in scene.others.incidents if i.reason in _HELD_VALID and i.tenant != scene.incident_tenant})
 
 
 def set_scene(evidence: Evidence) -> Scene:

@@ -21,6 +21,8 @@ SERVED: Final = 3
 """Requests with tokens of one source that the backend has served, from which on it is known to know that source."""
 FAR_BEHIND: Final = 3600.0
 """Seconds: a copy that lacks an older row is not late any more; the row was put there, or put back."""
+OTHERWISE: Final = "stored_otherwise"
+"""The flag of a row that holds a digest or cipher text where it held a token, or a digest of another kind."""
 MANY_TENANTS: Final = 3
 """Tenants whose tokens become unknown in one minute, from which on it is no matter of one token."""
 
@@ -217,30 +219,53 @@ def _of_a_source_that_is_not_served(scene: Scene) -> Found | None:
     )
 
 
+def lost_together(scene: Scene) -> tuple[str, ...]:
+    """The tenants whose tokens became unknown in the same minute, if they are many."""
+    tenants = sorted({i.tenant for i in scene.others.incidents if i.reason == Reason.UNKNOWN})
+    return tuple(tenants) if len(tenants) >= MANY_TENANTS else ()
+
+
 def examine_hashing(scene: Scene) -> Found | None:
     """The other stored form of the token is in the table; or many tenants lost theirs in the same minute."""
     if not scene.gone or scene.healed or not scene.presented:
         return None
     match = other_form(scene)
     over = ended(scene.before, scene.now) if scene.before is not None else None
-    tenants = sorted({i.tenant for i in scene.others.incidents if i.reason == Reason.UNKNOWN})
-    many = len(tenants) >= MANY_TENANTS
-    if match is None and not many:
+    many = lost_together(scene)
+    otherwise = match is None and OTHERWISE in scene.flags
+    if match is None and not many and not otherwise:
         return None
     forms = sorted(flag.removeprefix("stored_as_") for flag in scene.flags if flag.startswith("stored_as_"))
     return Found(
-        (Confidence.CERTAIN if many else Confidence.LIKELY) if match and not over else Confidence.POSSIBLE,
+        _strength(many=bool(many), match=match is not None, otherwise=otherwise) if not over else Confidence.POSSIBLE,
         "The token is stored in another form than the one that is looked for."
-        if match
+        if match or otherwise
         else "Tokens of many tenants became unknown at once.",
         evidence_for=(
             *((f"The same token is there (row {match.row}), stored as {listed(forms) or 'the other form'}.",) if match else ()),
-            *((f"Unknown in the same minute: tokens of {listed(tenants)}.",) if many else ()),
+            *(("Its row is there, and holds a digest or cipher text in place of a token.",) if otherwise else ()),
+            *((f"Unknown in the same minute: tokens of {listed(many)}.",) if many else ()),
         ),
         evidence_against=(f"It had {over} before, in whatever form it is stored.",) if over else (),
         missing=() if match else ("a match of the other stored form",),
         words={"forms": listed(forms) or "another form"},
+        instead=UNREADABLE if otherwise else None,
     )
+
+
+def _strength(*, many: bool, match: bool, otherwise: bool) -> Confidence:
+    if match:
+        return Confidence.CERTAIN if many else Confidence.LIKELY
+    return Confidence.LIKELY if many and otherwise else Confidence.POSSIBLE
+
+
+UNREADABLE: Final = Advice(
+    operator="The rows are there, and what they hold is neither the token nor its SHA-256: the way of storing was changed. "
+    "This source reads those two forms only. Compare with what the backend accepts; see first that the row itself is alive.",
+    customer="Your access token is one of ours; a change on our side kept it from being recognised. For now nothing has to be "
+    "changed. When we have corrected it, please run the failed provisioning tasks of {client} again.",
+)
+"""In place of the advice to look for the other form."""
 
 
 UNAVAILABLE: Final = Rule(
@@ -293,7 +318,8 @@ ENVIRONMENT: Final = Rule(
 HASHING: Final = Rule(
     Code.HASHING_SWITCHED,
     "Doorkeeper's hash_token_secrets was switched on (or its strategy changed), and old rows are not found any more.",
-    "The other stored form of the presented token is in the table; as a rule many tenants become unknown at once.",
+    "The other stored form of the presented token is in the table; as a rule many tenants become unknown at once. Or the rows "
+    "of many tenants hold digests or cipher text of another kind from one minute to the next.",
     "The row is stored as {forms}. Enable `hash_token_secrets fallback: :plain` at Doorkeeper and set the same form for this "
     "source; see first that the row itself is alive.",
     "Your access token is one of ours; a change on our side kept it from being recognised. For now nothing has to be changed. "

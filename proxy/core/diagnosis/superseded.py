@@ -11,6 +11,7 @@ from proxy.core.diagnosis.cause import Advice, Code, Confidence, Found, Rule
 from proxy.core.diagnosis.clients import by_hand
 from proxy.core.diagnosis.doers import doers
 from proxy.core.diagnosis.scene import Scene, ended, other_form
+from proxy.core.diagnosis.sources import OTHERWISE, lost_together
 from proxy.core.diagnosis.words import listed, span, utc
 from proxy.core.history import ClientIdentity
 from proxy.core.token import Known, Sibling
@@ -27,6 +28,9 @@ SAME_INSTANT: Final = 0.001
 """Seconds: Doorkeeper's revoke_all_for gives all rows one revoked_at; what died with this token did not replace it."""
 HANDOVER: Final = 86_400.0
 """Seconds for which a vendor lets old and new token live side by side before the old one is revoked."""
+REPAIR: Final = 1.0
+"""Seconds from a first refusal to a newer row, from which on that row is the answer to the refusal: the statements of one
+regeneration follow each other faster, and clocks agree no better."""
 EXACT: Final = 60.0
 """Seconds: an observed interval of death this short leaves a newer row in it no other meaning."""
 
@@ -73,10 +77,20 @@ def examine_superseded(scene: Scene) -> Found | None:
 def _in_place(scene: Scene, row: Known) -> Found:
     """The row is there, and holds another secret than the one presented."""
     start, end = scene.vanished
+    together = lost_together(scene) if row.stored != "plain" else ()
+    against = (
+        *(
+            ("What the row holds now is no token like this one: the way of storing may have changed.",)
+            if OTHERWISE in scene.flags
+            else ()
+        ),
+        *((f"The tokens of {listed(together)} became unknown in the same minute.",) if together else ()),
+    )
     return Found(
-        Confidence.CERTAIN if scene.confirmed else Confidence.LIKELY,
+        Confidence.POSSIBLE if against else Confidence.CERTAIN if scene.confirmed else Confidence.LIKELY,
         f"The client still presents the secret that row {row.row} held up to {utc(start)}; the row holds another one since.",
         evidence_for=(f"Row {row.row} exists and its secret was replaced between {utc(start)} and {utc(end)}.",),
+        evidence_against=against,
         words={
             "issued": utc(row.created_at),
             "newer": f"between {utc(start)} and {utc(end)}",
@@ -94,10 +108,11 @@ def _at_revocation(scene: Scene, row: Known, end: float) -> Found:
         against = ("The token had a refresh token; a refresh at that moment could look the same.",) if refreshing else ()
         line = f"The newer token was issued {span(exact.created_at - end)} from the moment at which this one was revoked."
         shared = _perhaps_shared(scene)
+        repair = _repair(scene, exact, end)
         strong = Confidence.LIKELY if against else Confidence.CERTAIN
         # a refresh issues first and ends the old one later; regenerating ends it first, or both in one transaction
-        undecided = shared or (refreshing and exact.refreshable and exact.created_at < end)
-        return _found(scene, row, exact, Confidence.POSSIBLE if undecided else strong, line, (*against, *shared))
+        undecided = shared or repair or (refreshing and exact.refreshable and exact.created_at < end)
+        return _found(scene, row, exact, Confidence.POSSIBLE if undecided else strong, line, (*against, *shared, *repair))
     since = scene.source_time(scene.last_good) if scene.last_good is not None else None
     before = [s for s in replacements(scene) if since is not None and since <= s.created_at <= end]
     if before and end - before[-1].created_at <= HANDOVER and not row.refreshable:
@@ -109,13 +124,27 @@ def _at_revocation(scene: Scene, row: Known, end: float) -> Found:
     return _found(scene, row, other, Confidence.POSSIBLE, "A newer token of the same application and owner exists.", against)
 
 
+def _repair(scene: Scene, newer: Sibling, alive: float | None) -> tuple[str, ...]:
+    """Why a newer row is the answer to a refusal and not what led to it: this token was refused before, and not because of
+    something else while it was still `alive` (source's clock; None: it was not seen alive)."""
+    refused = scene.source_time(scene.failing_since)
+    if newer.created_at <= refused + REPAIR or (alive is not None and refused < alive):
+        return ()
+    return (f"The newer token was issued {span(newer.created_at - refused)} after this one was first refused.",)
+
+
 def _at_disappearance(scene: Scene, row: Known) -> Found:
     start, end = scene.vanished
     low = scene.source_time(start) - ONE_EVENT if start is not None else end
     high = scene.source_time(end) + ONE_EVENT
-    inside = [s for s in replacements(scene) if low <= s.created_at <= high]
+    made = [s for s in replacements(scene) if low <= s.created_at <= high]
+    inside = [s for s in made if not _repair(scene, s, scene.source_time(start) if start is not None else None)]
     if not inside:
-        against = ("The newer token was not issued between the last sight of this one and its absence.",)
+        against = (
+            _repair(scene, made[0], None)
+            if made
+            else ("The newer token was not issued between the last sight of this one and its absence.",)
+        )
         line = "The row is gone and a newer token of the same application and owner exists."
         return _found(scene, row, replacements(scene)[-1], Confidence.POSSIBLE, line, against)
     line = f"The row vanished between {utc(start)} and {utc(end)}, and the newer token was issued in that time."
@@ -185,8 +214,8 @@ def examine_shared(scene: Scene) -> Found | None:
     if row is None or newer is None or pair is None:
         return None
     first, second = pair
-    people, at_once = _by_people(pair), _overlap(first, second)
-    doubtful = people or not at_once or min(first.count, second.count) < OFTEN
+    people, at_once, repair = _by_people(pair), _overlap(first, second), _repair(scene, newer, end)
+    doubtful = people or repair or not at_once or min(first.count, second.count) < OFTEN
     return Found(
         Confidence.POSSIBLE if doubtful else Confidence.LIKELY,
         f"Two connections, {first.agent} and {second.agent}, held the same token; it was replaced {utc(newer.created_at)}.",
@@ -199,6 +228,7 @@ def examine_shared(scene: Scene) -> Found | None:
         evidence_against=(
             *(("One of the two is a tool that people use by hand.",) if people else ()),
             *(() if at_once else ("One may have taken the place of the other.",)),
+            *repair,
         ),
         words={"first": first.agent, "second": second.agent, "newer": utc(newer.created_at)},
         times={"newer_at": newer.created_at, "revoked_at": end},
@@ -234,7 +264,9 @@ SUPERSEDED: Final = Rule(
     Code.TOKEN_SUPERSEDED,
     "The client still presents an older token of the same application and owner; a newer one has taken its place.",
     "The row is revoked or gone, and a newer row of the same application and owner was created at that moment: within "
-    "seconds of revoked_at, or between the last good answer and the first failure. One made much later is a repair.",
+    "seconds of revoked_at, or between the last good answer and the first failure. One made much later, or after this token "
+    "had been refused, is a repair. A row that holds a digest or cipher text where it held a token "
+    "was not given another one.",
     "Enter the token issued {enter} at {client}; if nobody kept it, regenerate once more and enter that one at once. Then tell "
     "the customer to resubmit what failed.",
     "{client} still sends the access token issued {issued}. It was replaced {newer} and is no longer accepted: please "

@@ -33,8 +33,8 @@ class Around:
     async def look(self, secret: Secret, state: TokenState) -> None:
         """Gather. Trouble when the database gives up; what was found by then stays."""
         self._flags = await self._database.flags()
-        in_place = isinstance(state, Known) and await self._look_at_kin(state)
-        if not in_place:
+        in_place = isinstance(state, Known) and await self._look_at_kin(state, secret)
+        if not in_place or (isinstance(state, Known) and not self._options.hashing.finds(state.stored)):
             await self._look_for_near_misses(secret)
         if isinstance(state, Known) and state.revoked_at is not None:
             siblings, self._same_instant = await self._database.same_instant(state)
@@ -55,7 +55,7 @@ class Around:
             granted=self._granted,
         )
 
-    async def _look_at_kin(self, known: Known) -> bool:
+    async def _look_at_kin(self, known: Known, secret: Secret) -> bool:
         """Whether the row still holds the same secret."""
         kin: Kin = await self._database.kin(known)
         for sibling, stored in zip(kin.siblings, kin.tokens, strict=True):
@@ -67,7 +67,8 @@ class Around:
             return False
         in_place = self._fingerprint(kin.stored.encode())[:MARK_HEX_DIGITS] == known.stored_mark
         if not in_place:
-            self._flags = (*self._flags, "secret_replaced")
+            otherwise = near.other_make(kin.stored, secret.reveal(), known.stored)
+            self._flags = (*self._flags, "secret_replaced", *(("stored_otherwise",) if otherwise else ()))
         return in_place
 
     async def _look_for_near_misses(self, secret: Secret) -> None:

@@ -33,6 +33,12 @@ SHORTEST: Final = 12
 URL_SAFE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 """Characters of Doorkeeper's own tokens (lib/doorkeeper/oauth/helpers/unique_token.rb: urlsafe_base64)."""
 
+DEFAULT_LENGTH: Final = 43
+"""Characters of Doorkeeper's own tokens: what is pasted together with one, without anything between, leaves it at an end."""
+
+_HEX: Final = b"0123456789abcdef"
+_DIGESTS: Final = (32, 40, 56, 64, 96, 128)
+"""Hexadecimal digits of MD5, SHA-1 and the widths of SHA-2."""
 _DEPTH: Final = 3
 LENGTH: Final = 1_024
 """Octets of an opaque token, by far; signed tokens are longer."""
@@ -67,6 +73,8 @@ _BLANKS: Final = (
 _RUNS: Final = (re.compile(rb"[A-Za-z0-9_-]{12,}"), re.compile(rb"[A-Za-z0-9._~+/-]{12,}=*"))
 """What a token is made of: Doorkeeper's own, and any (RFC 6750 section 2.1); of SHORTEST characters at least."""
 _BASE64: Final = re.compile(rb"\A[A-Za-z0-9+/_-]{16,}={0,2}\Z")
+_ESCAPED: Final = re.compile(rb"\\(?:u00([0-9a-fA-F]{2})|([^u]))")
+"""A character as JSON may write it."""
 _TO_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
@@ -145,6 +153,17 @@ def one_case(presented: bytes) -> bool:
     )
 
 
+def other_make(stored: str, presented: bytes, form: str) -> bool:
+    """Whether what a row holds now is no token like the one presented, which it held before in that `form` (Known.stored), but
+    a digest or cipher text: then the way of storing was changed, and nobody was given another token."""
+    hexadecimal = not stored.encode().lower().translate(None, _HEX)
+    if form != "plain":
+        return not hexadecimal or len(stored) != hashlib.sha256().digest_size * 2
+    if hexadecimal:
+        return len(stored) in _DIGESTS and (len(presented) != len(stored) or bool(presented.lower().translate(None, _HEX)))
+    return _RUNS[1].fullmatch(stored.encode()) is None and _RUNS[1].fullmatch(presented) is not None
+
+
 def prefix(presented: bytes) -> str | None:
     """Return the text with which a truncated token would begin, None when it is too short to say anything. Within quotes, or
     after a second scheme, it is the longest run of a token's characters."""
@@ -191,6 +210,8 @@ def _layers(value: bytes) -> Iterator[tuple[str, bytes]]:
     yield "whitespace", _without(value, _BLANKS, ends_only=False) if scheme is None else value
     if b"%" in value:
         yield "percent_encoded", urllib.parse.unquote_to_bytes(value)
+    if b"\\" in value:
+        yield "quoted", _ESCAPED.sub(lambda found: bytes((int(found[1], 16),)) if found[1] else found[2], value)
     if b"&" in value:
         yield "quoted", html.unescape(value.decode("utf-8", "replace")).encode()
     half = len(value) // 2
@@ -228,7 +249,8 @@ def _decoded(value: bytes) -> bytes:
 def _pieces(value: bytes) -> list[bytes]:
     """The longest runs of a token's characters within something else."""
     found = dict.fromkeys(run for runs in _RUNS for run in runs.findall(value) if run != value)
-    return sorted(found, key=len, reverse=True)[:PIECES]
+    whole = () if len(value) <= DEFAULT_LENGTH + EDGE or found else (value[:DEFAULT_LENGTH], value[-DEFAULT_LENGTH:])
+    return [*whole, *sorted(found, key=len, reverse=True)][:PIECES]
 
 
 def _respelled(value: bytes) -> Iterator[tuple[str, bytes]]:

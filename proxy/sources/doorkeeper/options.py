@@ -16,6 +16,10 @@ class Hashing(enum.StrEnum):
     SHA256 = "sha256"
     SHA256_FALLBACK_PLAIN = "sha256_fallback_plain"
 
+    def finds(self, stored: str) -> bool:
+        """Whether a row that is stored so (Known.stored) is looked for."""
+        return stored in {Hashing.PLAIN: ("plain",), Hashing.SHA256: ("sha256",)}.get(self, ("plain", "sha256"))
+
 
 class TenantFrom(enum.StrEnum):
     """What names the tenant of a token."""

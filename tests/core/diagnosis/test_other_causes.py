@@ -202,6 +202,9 @@ TABLE = {
     "hashing_switched": (
         {
             "the other form is there": never_known(miss(), surroundings=around(misses=(miss(),), flags=("stored_as_sha256",))),
+            "rows of many tenants hold another kind of digest": gone(
+                surroundings=around(flags=("secret_replaced", "stored_otherwise")), others=without_row("b", "c", "d")
+            ),
             "and many tenants with it": gone(misses=(miss(),), others=without_row("b", "c", "d")),
         },
         {
@@ -232,6 +235,13 @@ TABLE = {
         },
         {
             "no second look": backend_refusal(None),
+            "of a source of which the backend has served nothing": incident_with(
+                backend_refusal(row(row="b:7"), past=None), second_look=reading(row(row="b:7"), AT + 0.05, source="b"),
+                served={"a": 1},
+            ),
+            "everybody refused, and its owner inactive": backend_refusal(
+                row(owner_state=OwnerState.INACTIVE), past=None, others=without_row("globex", reason="active")
+            ),
             "second look failed": incident_with(backend_refusal(), second_look=SLOW),
             "second look revoked": backend_refusal(row(revoked_at=AT - 1)),
             "second look without it": backend_refusal(Unknown()),
@@ -273,6 +283,9 @@ TABLE = {
         {
             "revoked as well": refusal(row(owner_state=OwnerState.INACTIVE, revoked_at=AT - DAY)),
             "owner not read": backend_refusal(),
+            "the backend refuses others too": backend_refusal(
+                row(owner_state=OwnerState.INACTIVE), others=without_row("globex", reason="active")
+            ),
             "inactive only later": backend_refusal(notes=(reread(row(owner_state=OwnerState.INACTIVE), 60),)),
         },
     ),
@@ -280,12 +293,13 @@ TABLE = {
         {
             "refused by us": refusal(row(scopes=("public",)), "insufficient_scope", status=403, required_scopes=("scim",)),
             "read-only tenant": refusal(ROW, "insufficient_scope", status=403, required_scopes=("scim",)),
-            "the backend says so": backend_refusal(answer=SCOPE_SAID),
+            "the backend says so": backend_refusal(row(scopes=("profile",)), answer=SCOPE_SAID),
             "by the scopes": backend_refusal(row(scopes=()), answer=LOOKS, required_scopes=("scim",)),
         },
         {
             "sufficient": backend_refusal(answer=LOOKS, required_scopes=("scim",)),
             "required not known": backend_refusal(answer=LOOKS),
+            "the backend asks for what the token has": backend_refusal(answer=SCOPE_SAID),
             "401": backend_refusal(row(scopes=()), required_scopes=("scim",)),
         },
     ),

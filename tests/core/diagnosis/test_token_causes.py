@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from proxy.core.diagnosis import Death, NeighbourRequest, OauthEvent, Others, diagnose
-from proxy.core.history import ClientIdentity
+from proxy.core.diagnosis import Death, NeighbourIncident, NeighbourRequest, OauthEvent, Others, diagnose
+from proxy.core.history import ClientIdentity, StateChange
 from proxy.core.incident import Kind
 from proxy.core.token import FAR_FUTURE, Sibling, Unknown
 from tests.core.diagnosis.world import (
@@ -77,6 +77,21 @@ SUPERSEDED = {
 NOT_SUPERSEDED = {
     "repaired a day after an unexplained revocation": refusal(
         row(revoked_at=AT - 2 * DAY), surroundings=around(newer(AT - DAY))
+    ),
+    "repaired within seconds, but after a refusal": refusal(
+        row(revoked_at=AT - 20), surroundings=around(newer(AT - 16)), past=history(failing_since=AT - 19)
+    ),
+    "deleted and repaired after a refusal": refusal(
+        Unknown(),
+        "unknown",
+        around(newer(AT - 16)),
+        past=history(AT - 20, failing_since=AT - 19, changes=(StateChange(row(), Unknown(), AT - 20, AT - 1),)),
+    ),
+    "the row holds a digest now": gone(surroundings=around(flags=("secret_replaced", "stored_otherwise"))),
+    "another digest, and so for many tenants": gone(
+        before=row(stored="sha256"),
+        surroundings=around(flags=("secret_replaced",)),
+        others=Others(incidents=tuple(NeighbourIncident(tenant, "unknown", AT - 5) for tenant in "bcd")),
     ),
     "repaired after the incident": refusal(row(revoked_at=AT - 1), surroundings=around(newer(AT + 2))),
     "a second connection since January": refusal(

@@ -91,7 +91,8 @@ def backend_refusal(
 def gone(*siblings: Sibling, before: Known = ROW, seen=(AT - 1801, AT - 1800), misses=(), **changes) -> Evidence:
     """A row that was seen and then had vanished between two looks."""
     past = history(changes=(StateChange(before, Unknown(), *seen),), last_good=AT - 3600, first_bad=AT)
-    return refusal(Unknown(), "unknown", around(*siblings, misses=misses), past=past, **changes)
+    found = changes.pop("surroundings", around(*siblings, misses=misses))
+    return refusal(Unknown(), "unknown", found, past=past, **changes)
 
 
 def never_known(*misses: NearMiss, **changes) -> Evidence:
