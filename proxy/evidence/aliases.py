@@ -20,8 +20,8 @@ MET_LIMIT: Final = 250_000
 """Tokens that were met, about 0.3 KB each: more than are held in memory. One that is forgotten is written once more."""
 WAITING_LIMIT: Final = 10_000
 """Tokens whose names wait for a store that is away; beyond it they are written when they are met again."""
-FLUSH_EVERY: Final = 1.0
-"""Seconds."""
+FLUSH_EVERY: Final = 0.2
+"""Seconds between two writes. The first is made at once: who asks about a refusal that was just recorded finds the past."""
 NAMES_LIMIT: Final = 8
 """Other names of one token that are looked under: keys are changed once in years."""
 
@@ -38,6 +38,7 @@ class Aliases:
         self._keep = keep
         self._met: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._waiting: dict[str, tuple[str, ...]] = {}
+        self._arrived = asyncio.Event()
 
     def meet(self, secret: Secret) -> None:
         """Note a token's other names. Nothing while no key was changed."""
@@ -48,6 +49,7 @@ class Aliases:
         if len(self._waiting) < WAITING_LIMIT:
             self._waiting[name] = former
             self._met[name] = former
+            self._arrived.set()
         while len(self._met) > MET_LIMIT:
             self._met.popitem(last=False)
 
@@ -58,9 +60,13 @@ class Aliases:
     async def run(self) -> None:
         """Write what waits, for ever. A store that is away is tried again."""
         while True:
+            await self._arrived.wait()
+            self._arrived.clear()
             with contextlib.suppress(StoreError):  # the shipper reports the store
                 await self.flush()
             await asyncio.sleep(FLUSH_EVERY)
+            if self._waiting:
+                self._arrived.set()
 
     async def flush(self) -> None:
         """Write every name under each of the others. StoreError: they wait."""
