@@ -5,6 +5,7 @@ A page costs three round trips and 1 + 2 x its size commands, however many incid
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -62,22 +63,31 @@ async def between(store: RedisStore, index: str, earliest: float, latest: float,
     return [as_text(member) for member in answer]
 
 
-async def incidents(store: RedisStore, ids: Sequence[str]) -> dict[str, Stored]:
-    """Read incidents. Those whose retention is over are left out."""
+async def incidents(store: RedisStore, ids: Sequence[str], unreadable: set[str] | None = None) -> dict[str, Stored]:
+    """Read incidents. Those whose retention is over are left out, and those that this version cannot read (damaged, or written
+    by a newer one), which are put into `unreadable`: one of them must not hide the others."""
     pointers = await store.run([("GET", keys.pointer(i)) for i in ids])
     present = [(i, as_text(pointer)) for i, pointer in zip(ids, pointers, strict=True) if pointer]
     answers = await store.run([("XRANGE", keys.stream(i), entry, entry) for i, entry in present])
     found = {}
     for (i, _), answer in zip(present, answers, strict=True):
         for entry in entries(answer):
-            found[i] = read_entry(entry)
+            try:
+                found[i] = read_entry(entry)
+            except records.RecordError:
+                if unreadable is not None:
+                    unreadable.add(i)
     return found
 
 
 async def notes(store: RedisStore, incident_id: str) -> list[StoredNote]:
-    """Read the notes of an incident, oldest first."""
+    """Read the notes of an incident, oldest first, without those that this version cannot read."""
     (answer,) = await store.run([("HGETALL", keys.notes(incident_id))])
-    return sorted((read_stored_note(value) for value in as_map(answer).values()), key=lambda n: n.note.at)
+    found = []
+    for value in as_map(answer).values():
+        with contextlib.suppress(records.RecordError):
+            found.append(read_stored_note(value))
+    return sorted(found, key=lambda n: n.note.at)
 
 
 async def members(store: RedisStore, index: str, limit: int) -> dict[str, float]:

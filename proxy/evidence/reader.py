@@ -74,7 +74,10 @@ class EvidenceReader:
         waiting = await self._unshipped()
         if wanted in waiting.incidents:
             return waiting.incidents[wanted]
-        stored = (await queries.incidents(self._need_store(), [wanted])).get(wanted)
+        unreadable: set[str] = set()
+        stored = (await queries.incidents(self._need_store(), [wanted], unreadable)).get(wanted)
+        if unreadable:
+            raise StoreError("refused", f"{wanted} is on record, but this version cannot read it (incidents verify tells)")
         return None if stored is None else stored.incident
 
     async def stored(self, incident_id: str) -> queries.Stored | None:

@@ -18,7 +18,10 @@ from proxy.evidence.spool import Spool
 from proxy.evidence.tail import Tail
 
 LINES: Final = 250
-"""Lines in one delivery: with their indexes about one pipeline."""
+"""Lines in one delivery: with their indexes about one pipeline. Fewer where the store does not take so many in time."""
+
+MORE_LINES: Final = 10
+"""By which it grows again with each delivery."""
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
@@ -155,11 +158,13 @@ class Shipper:
                     return False
             if self.state.oldest_unshipped is None:
                 self.state.oldest_unshipped = self._clock()
-            await self._deliver(self._tail.chain, self._pending)
-            self._delivered = max(self._delivered, self._pending[-1].sequence)
-            self._pending = []
-            self._tail.acknowledge()
-            self._note_damage()
+            lines = self._pending[: self._lines]
+            await self._deliver(self._tail.chain, lines)
+            self._delivered = max(self._delivered, lines[-1].sequence)
+            self._pending = self._pending[len(lines) :]
+            if not self._pending:
+                self._tail.acknowledge()
+                self._note_damage()
             return True
 
     def _note_damage(self) -> None:
@@ -169,13 +174,14 @@ class Shipper:
     async def _deliver(self, chain: str, lines: Sequence[Line]) -> None:
         delivery = writes.deliver(chain, lines, self._keep, self._clock())
         try:
-            if self.state.layout is None:
-                self.state.layout = await layout.settle(self._store)
+            self.state.layout = await layout.settle(self._store)  # each time: it may have been emptied meanwhile
             answers = await self._store.run(delivery.commands, copied=True)
         except StoreError as error:
             if self.state.failing_since is None:
                 self.state.failing_since = self._clock()
             self.state.why = str(error)
+            if error.why == "timeout":
+                self._lines = max(1, self._lines // 2)
             if self._room is not None and is_full(error):
                 await self._room.make()
             raise
@@ -184,6 +190,7 @@ class Shipper:
         self.state.deduplicated += len(delivery.new) - new
         self.state.notes += len(lines) - len(delivery.new) - len(delivery.unreadable)
         self.state.failing_since, self.state.why = None, ""
+        self._lines = min(LINES, self._lines + MORE_LINES)
         if self._room is not None:
             await self._room.settle()
         if delivery.unreadable:

@@ -24,6 +24,8 @@ from proxy.evidence.redis_store import BATCH, RedisStore, StoreError
 LOOK_EVERY: Final = 60.0
 """Seconds between looks: activity is counted by the minute."""
 TENANTS_LIMIT: Final = 100_000
+AHEAD: Final = 600.0
+"""Seconds from now beyond which a tenant cannot have been seen: a clock was ahead, which would keep its silence secret."""
 READS: Final = 100
 """Tenants whose past is read in one look (36 commands each, tens of milliseconds in all); the others come next."""
 
@@ -83,11 +85,12 @@ class Watch:
         """One look; returns the silences that were told now. StoreError."""
         now = self._clock()
         seen = await queries.members(self._store, keys.TENANTS, TENANTS_LIMIT)
+        seen |= await self._put_right({tenant: now for tenant, at in seen.items() if at > now + AHEAD})
         paused = {t: at for t, at in seen.items() if not t.startswith("_") and now - at > self._shortest(t)}
         self._silent = {t: s for t, s in self._silent.items() if t in paused and self._known[t][0] == paused[t]}
         self._known = {t: known for t, known in self._known.items() if t in paused and known[0] == paused[t]}
         for tenant in [t for t in paused if t not in self._known][:READS]:
-            self._known[tenant] = (paused[tenant], await self._expect(tenant, now))
+            self._known[tenant] = (paused[tenant], await self._expect(tenant, paused[tenant], now))
         over = [
             silence
             for tenant, (_, silence) in self._known.items()
@@ -99,10 +102,17 @@ class Watch:
         expected = self._expected.get(tenant)
         return SHORTEST if expected is None or expected.every is None else FACTOR * expected.every
 
-    async def _expect(self, tenant: str, now: float) -> Silence | None:
+    async def _put_right(self, ahead: dict[str, float]) -> dict[str, float]:
+        if ahead:
+            await self._store.run([("ZADD", keys.TENANTS, at, tenant) for tenant, at in ahead.items()])
+        return ahead
+
+    async def _expect(self, tenant: str, seen: float, now: float) -> Silence | None:
         last = await read_last(self._store, tenant)
         if last is None:
             return None
+        if last.at > now:
+            last = msgspec.structs.replace(last, at=seen)
         minutes = await read_minutes(self._store, tenant, now - DAYS * writes.DAY, last.at + 60)
         usual = cadence([minute.start for minute in minutes])
         expected = self._expected.get(tenant, Expected())

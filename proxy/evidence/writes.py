@@ -99,7 +99,11 @@ class Delivery:
         else:
             note = records.unpack_note(line.record)
             value = f"{self._chain} {line.sequence} {line.previous} ".encode() + body
-            self.commands.append(fields(keys.notes(note.incident), self._ttl, [(note.name, value)]))
+            try:
+                key = keys.notes(note.incident)
+            except ValueError as error:
+                raise records.RecordError(f"note of an incident: {error}") from error
+            self.commands.append(fields(key, self._ttl, [(note.name, value)]))
             self._log(line, b"N" + note.incident.encode() + note.name.encode())
 
     def set_aside(self, line: Line) -> None:

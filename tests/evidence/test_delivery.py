@@ -9,10 +9,11 @@ import time
 import pytest
 
 from proxy.core.incident import Note, tag_of
-from proxy.evidence import keys, records
+from proxy.evidence import keys, layout, records, redis_store
 from proxy.evidence.connect import StoreOptions, connect
 from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import RedisStore, StoreError
+from proxy.evidence.room import Room
 from proxy.evidence.shipper import Shipper
 from proxy.evidence.spool import Spool
 from proxy.evidence.tail import segments
@@ -246,11 +247,92 @@ async def test_a_dead_spool_that_cannot_be_read_keeps_no_other_from_the_store(sp
 async def test_unreadable_records_are_set_aside_and_do_not_block_the_rest(spool, store, spool_root):
     spool.append(b"hologram {}")
     spool.append(b'incident {"id": "not one"}')
+    spool.append(records.pack(Note("another kind of id", "reread+1s", START)))
     Witness(spool).record(make_incident(START))
     shipper = Shipper(spool, store)
     assert await shipper.flush(10)
-    assert (shipper.state.stored, shipper.state.unreadable) == (1, 2)
+    assert (shipper.state.stored, shipper.state.unreadable) == (1, 3)
     assert b"hologram" in (spool_root / "unreadable.lines").read_bytes()
+
+
+async def test_an_empty_store_gets_its_number_again(spool, store):
+    shipper = Shipper(spool, store)
+    for _ in range(2):
+        Witness(spool).record(make_incident(time.time()))
+        assert await shipper.flush(10)
+        assert await layout.layout_of(store) == layout.VERSION
+        await store.run([("FLUSHALL",)])
+
+
+class SlowLink:
+    """Passes what is asked to the store at so many octets a second, and its answers at once."""
+
+    def __init__(self, port, rate):
+        self.to, self.rate = port, rate
+        self.tasks = set()
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=4096)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def _serve(self, reader, writer):
+        there, to_store = await asyncio.open_connection("127.0.0.1", self.to)
+        ways = [self._pass(reader, to_store, self.rate), self._pass(there, writer, None)]
+        self.tasks |= {asyncio.ensure_future(way) for way in ways}
+
+    async def _pass(self, reader, writer, rate):
+        try:
+            while octets := await reader.read(4096):
+                writer.write(octets)
+                if rate:
+                    await asyncio.sleep(len(octets) / rate)
+        except OSError:
+            pass
+        finally:
+            writer.transport.abort()
+
+
+async def test_a_link_too_slow_for_a_whole_delivery_gets_it_in_parts(spool, store, server, monkeypatch):
+    monkeypatch.setattr(redis_store, "PATIENCE", 1.0)
+    incidents = [make_incident(time.time(), reason="r" * 8000) for _ in range(100)]
+    for incident in incidents:
+        Witness(spool).record(incident)
+    async with SlowLink(server.port, 400_000) as link:
+        remote = RedisStore(connect(StoreOptions(f"redis://127.0.0.1:{link.port}")))
+        shipper = Shipper(spool, remote)
+        assert await shipper.flush(60)
+        await remote.close()
+    assert sorted(incident.id for incident in incidents) == sorted(await entry_ids(store))
+
+
+@pytest.mark.parametrize("damage", [b"{", b'{"id": "x"}', b"\xff"])
+async def test_a_record_that_cannot_be_read_hides_no_other(spool, store, damage):
+    good, bad = (make_incident(time.time() + n) for n in range(2))
+    for incident in (good, bad):
+        Witness(spool).record(incident)
+    Witness(spool).note(Note(good.id, "reread+1s", good.at))
+    assert await Shipper(spool, store).flush(10)
+    (pointer,) = await store.run([("GET", keys.pointer(bad.id))])
+    await store.run([
+        ("XDEL", keys.stream(bad.id), pointer),
+        ("XADD", keys.stream(bad.id), "*", "i", bad.id, "c", "one.1 1 0", "d", damage),
+        ("HSET", keys.notes(good.id), "damaged", b"one.1 1 0 " + damage),
+    ])  # fmt: skip
+    (((entry, _),),) = await store.run([("XREVRANGE", keys.stream(bad.id), "+", "-", "COUNT", 1)])
+    await store.run([("SET", keys.pointer(bad.id), entry)])
+    reader = EvidenceReader(store, None)
+    assert [good] == list((await reader.incidents()).incidents)
+    assert [note.name for note in await reader.notes(good.id)] == ["reread+1s"]
+    with pytest.raises(StoreError, match="cannot read it"):
+        await reader.incident(bad.id)
+    assert await Room(store, lambda *_: None).make() == 2
 
 
 async def test_notes_are_kept_under_their_name(spool, store, spool_root):

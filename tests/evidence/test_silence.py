@@ -116,6 +116,19 @@ async def test_time_in_which_we_did_not_listen_is_no_silence(past):
     assert 1 == len(told)
 
 
+async def test_a_clock_that_was_ahead_keeps_no_silence_from_being_told(past, store):
+    await past.requests(*every(HOUR, DAY), user_agent="Okta SCIM Client 1.0.0")
+    await past.requests(START + 400 * DAY, user_agent="Okta SCIM Client 1.0.0")
+    await past.listened(START + DAY, START + 4 * DAY)
+    told: list[tuple[Silence, float]] = []
+    await past.watch(START + DAY + 60, told).look()
+    assert [] == told
+    for _ in range(2):
+        await past.watch(START + 4 * DAY, told).look()
+    assert [("acme", START + DAY + 60)] == [(silence.tenant, silence.last.at) for silence, _ in told]
+    assert {"acme"} == set(await EvidenceReader(store, None).silences(await EvidenceReader(store, None).tenants()))
+
+
 async def test_too_short_a_past_says_nothing(past):
     await past.requests(START, START + DAY)
     await past.listened(START + DAY, START + 3 * DAY)
