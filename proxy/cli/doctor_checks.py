@@ -151,12 +151,13 @@ async def _backend(settings: Settings) -> tuple[Finding, ...]:
         trust = _trust(settings)
     except StartFault as fault:
         return (_start_fault(fault),)
+    name = settings.upstream.tls.server_name
     limit = aiohttp.ClientTimeout(PROBE_TIMEOUT, sock_connect=settings.upstream.connect_timeout)
     start = time.monotonic()
     try:
         async with (
             aiohttp.ClientSession(timeout=limit) as session,
-            session.get(url, ssl=trust, allow_redirects=False) as response,
+            session.get(url, ssl=trust, server_hostname=name, allow_redirects=False) as response,
         ):
             took = (time.monotonic() - start) * 1000
     except TimeoutError:

@@ -17,6 +17,7 @@ import msgspec
 
 from proxy.sources.breaker import Breaker, BreakerOptions
 from proxy.sources.doorkeeper.database import Trouble
+from proxy.sources.doorkeeper.spoken import in_words
 
 WAITING_LIMIT: Final = 1_000
 """Calls under way or waiting for a connection: more than a second's worth at 10 connections and 10 ms."""
@@ -92,7 +93,7 @@ class Endpoint:
         except TimeoutError:
             raise Trouble("timeout", "the endpoint did not answer in time") from None
         except aiohttp.ClientConnectorError as error:
-            raise Trouble("refused", type(error.os_error).__name__) from None
+            raise Trouble("refused", in_words(error.os_error)) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise Trouble("error", type(error).__name__) from None  # messages may quote what was sent
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 
 import asyncpg
 import pytest
@@ -117,6 +118,25 @@ async def test_a_token_file_that_is_missing_or_broken_is_a_fault_and_hides_nothi
     found = await findings(built)
     (missing,) = found["Sources"]
     assert (Level.FAULT, True, True) == (missing.level, "No such file" in missing.what, "Store" in found)
+
+
+@pytest.mark.parametrize("level, name", [(Level.OK, "localhost"), (Level.FAULT, "other.example")])
+async def test_the_backends_certificate_is_checked_by_the_name_that_the_proxy_checks(
+    settings, aiohttp_server, tmp_path, level, name
+):
+    async def config(_request):
+        return web.json_response({})
+
+    app = web.Application()
+    app.router.add_get("/ServiceProviderConfig", config)
+    pair = Authority(tmp_path).issue("backend")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+    server = await aiohttp_server(app, ssl=context)
+    url = f"https://127.0.0.1:{server.port}"  # it names this address and localhost
+    tls = f'[upstream.tls]\nca_file = "{tmp_path / "ca.pem"}"\nserver_name = "{name}"'
+    (finding,) = (await findings(settings(url=url, more=tls)))["Backend"]
+    assert level is finding.level, finding
 
 
 async def test_a_file_in_place_of_the_state_folder_is_one_fault(settings, tmp_path):

@@ -144,7 +144,7 @@ async def test_whatever_is_wrong_with_the_dsn_is_unavailable_and_no_password_is_
 @pytest.mark.parametrize(
     "said, fix, option",
     [
-        ("the server offers no TLS, and the DSN asks for it", "switch TLS on", "sslmode=require"),
+        ("the server offers no TLS, though the DSN asks for it", "switch TLS on", "sslmode=require"),
         ("the DSN asks to verify the server's certificate", "correct what stands behind ?", "sslmode=verify-full&sslrootcert="),
         ('unrecognized configuration parameter "pool"', "correct what stands behind ?", "pool=5"),
     ],

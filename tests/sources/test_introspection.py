@@ -207,7 +207,7 @@ async def test_no_server_at_all_is_unavailable(asking):
     source = asking(url="http://127.0.0.1:1/introspect")
     state = (await source.read(secret("t"))).state
     assert isinstance(state, Unavailable)
-    assert state.why == "refused"
+    assert (state.why, state.detail) == ("refused", "Connection refused")
 
 
 async def test_an_outage_opens_the_breaker_and_one_try_closes_it(issuer, asking):

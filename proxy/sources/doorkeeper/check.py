@@ -18,7 +18,7 @@ SAMPLE: Final = 1_000
 
 _FIXES: Final = (
     ("the DSN ", "correct what stands behind ? in the DSN"),
-    ("the server offers no TLS", "switch TLS on at the server, or do without it in the DSN"),
+    ("the server offers no TLS", "switch TLS on at the server, do without it in the DSN, or correct the address"),
     ("the server's certificate", "name its authority in the DSN (sslrootcert, ssl_ca), and the host as the certificate does"),
 )
 

@@ -217,7 +217,7 @@ def connect_trouble(error: BaseException) -> Trouble:
     if isinstance(error, asyncpg.UndefinedObjectError):
         return Trouble("refused", f"the DSN asks for what the server does not know: {error}")
     if isinstance(error, ConnectionError) and str(error).endswith("rejected SSL upgrade"):
-        return Trouble("refused", "the server offers no TLS, and the DSN asks for it")
+        return Trouble("refused", "the server offers no TLS, though the DSN asks for it, or is no PostgreSQL")
     return Trouble("refused", _named(error, speak=isinstance(error, asyncpg.PostgresError)))
 
 
