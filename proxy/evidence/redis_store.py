@@ -7,6 +7,7 @@ repetition and nothing else. Reads and writes are built in `writes.py` and `quer
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -30,6 +31,9 @@ PATIENCE: Final = 3.0
 
 SCANNED: Final = 10_000
 """Keys looked at by one step of a scan: some milliseconds of the server's time."""
+
+_CLIENT: Final = re.compile(r"<redis\.asyncio\.client\.Redis\(.*?\)>\)>\)>")
+"""A Sentinel as redis-py writes it, with all its options: what it answered would be cut off behind them."""
 
 TROUBLE: Final = (RedisError, RedisClusterException, OSError)
 """What redis-py raises. A Cluster that cannot be reached at all is no RedisError to it."""
@@ -162,7 +166,7 @@ class RedisStore:
 
 def translate(error: Exception) -> StoreError:
     """What redis-py raised as a StoreError. The detail names no key's value and no password."""
-    text = (str(error).splitlines() or [""])[0][:200]
+    text = _CLIENT.sub("a Sentinel", (str(error).splitlines() or [""])[0])[:200]
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)) or "Timeout" in type(error).__name__:
         return StoreError("timeout", text)
     name = type(error).__name__

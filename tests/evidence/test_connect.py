@@ -162,6 +162,17 @@ async def test_cluster(spool_root):
         await store.close()
 
 
+async def test_sentinels_that_cannot_be_reached_are_told_with_the_reason():
+    store = RedisStore(
+        connect(StoreOptions("redis+sentinel://:planted@127.0.0.1:1,127.0.0.1:1/evidence?sentinel_password=planted"))
+    )
+    with pytest.raises(StoreError) as raised:
+        await store.ping()
+    assert str(raised.value).endswith("a Sentinel - network:ConnectionError, a Sentinel - network:ConnectionError")
+    assert "planted" not in str(raised.value)
+    await store.close()
+
+
 async def test_sentinel(spool_root):
     with contextlib.ExitStack() as stack:
         master = StoreServer(valkey_binary(), stack.enter_context(room()))
