@@ -30,6 +30,8 @@ CLAIMS: Final = {
     "X-Original-Method": "GET",
     "X-Original-URI": "/public",
     "X-Scim-Witness-Tenant": "claimed",
+    "X-Scim-Witness-Token": "claimed",
+    "X-Scim-Witness-Scopes": "claimed",
 }
 
 
@@ -146,6 +148,7 @@ async def test_nginx_asks_before_it_forwards(stage: Callable[..., Stage]) -> Non
         assert (TARGET, "acme", CLIENT) == (
             request.raw_path, request.headers["X-Scim-Witness-Tenant"], request.headers["X-Forwarded-For"],
         )  # fmt: skip
+        assert "claimed" not in request.headers.values()
 
         status, headers, body = await here.ask(BAD, "DELETE")
         assert (401, 'Bearer realm="SCIM"', []) == (status, headers["WWW-Authenticate"].partition(",")[0], here.seen)
@@ -184,6 +187,7 @@ async def test_envoy_asks_before_it_forwards(stage: Callable[..., Stage]) -> Non
         assert 200 == (await here.ask(GOOD, "POST", data=b"x" * 300_000))[0]
         request, body = here.seen.pop()
         assert (TARGET, "acme", 300_000) == (request.raw_path, request.headers["X-Scim-Witness-Tenant"], len(body))
+        assert "claimed" not in request.headers.values()
         status, headers, body = await here.ask(BAD, "DELETE")
         assert (401, []) == (status, here.seen)
         assert headers["WWW-Authenticate"].startswith('Bearer realm="SCIM"')
