@@ -30,8 +30,8 @@ AROUND_LIMIT: Final = 50
 """Diagnoses that may wait for the one connection they share; beyond, an incident goes without its surroundings."""
 
 _NO_VERSION: Final = (None, None, None)
-_VERSIONS: Final = 3
-_VERSION: Final = 16  # where the three version columns begin in a record: behind the clock and the facts of a Row
+_STARTED: Final = 3  # where a version says of which server it is: by when that started
+_VERSION: Final = 16  # where the four columns of a version begin in a record: behind the clock and the facts of a Row
 
 Choose = Callable[[Statements], str]
 
@@ -63,17 +63,12 @@ class Postgres:
             raise Trouble("timeout", "the database did not answer in time") from None
 
     async def by_keys(self, keys: Sequence[int | str], versions: Sequence[Version | None]) -> Answer:
-        """See Database. Without versions (a view, column grants, a vendor's own query) every row comes back; so it does over a
-        new connection, for another server's transactions may have the same numbers: one that was promoted, or restored."""
-        made = self._refresh.made if self._refresh.connected else None
-        answer = await self._by_keys(keys, [v[:_VERSIONS] if v and v[_VERSIONS] == made else _NO_VERSION for v in versions])
-        if made in (None, self._refresh.made):
-            return answer
-        return await self._by_keys(keys, [_NO_VERSION] * len(keys))
-
-    async def _by_keys(self, keys: Sequence[int | str], versions: Sequence[tuple[int | None, ...]]) -> Answer:
-        columns = map(list, zip(*versions, strict=True))
-        return self._answer(await self._ask_again(lambda statements: statements.by_keys, list(keys), *columns))
+        """See Database. Without versions (a view, column grants, a vendor's own query) every row comes back; so it does from
+        another server, whose transactions may have the same numbers: one that was promoted, or restored."""
+        started = next((version[_STARTED] for version in versions if version), None)
+        told = [v[:_STARTED] if v and v[_STARTED] == started else _NO_VERSION for v in versions]
+        columns = map(list, zip(*told, strict=True))
+        return self._answer(await self._ask_again(lambda statements: statements.by_keys, list(keys), *columns, started))
 
     async def kin(self, known: Known) -> Kin:
         """See Database."""
@@ -182,14 +177,13 @@ class Postgres:
     def _answer(self, records: Sequence[Any]) -> Answer:
         read_at = self._wall()
         # a row's key is never NULL: the one record without it carries only the clock
-        rows = [_row(record, self._refresh.made) for record in records if record[1] is not None]
+        rows = [_row(record) for record in records if record[1] is not None]
         return Answer(rows, records[0][0], read_at, {row.token: row for row in rows if row.id is not None})
 
 
-def _row(record: Sequence[Any], connection: int) -> Row:
-    token, application, owner = record[_VERSION:]
-    version = None if token is None else (token, application, owner, connection)
-    return Row(*[*record[1:_VERSION], version])
+def _row(record: Sequence[Any]) -> Row:
+    version = record[_VERSION:]
+    return Row(*[*record[1:_VERSION], None if version[0] is None else tuple(version)])
 
 
 def _sibling(record: Iterable[Any]) -> Sibling:

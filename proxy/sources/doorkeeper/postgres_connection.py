@@ -67,8 +67,6 @@ class Lane:
         self._began = 0.0
         self._failed: tuple[float, Trouble] | None = None
         self._closed = False
-        self.made = 0
-        """Connections so far."""
 
     async def fetch(self, sql: str, *args: object) -> list[Any]:
         """Run a query. A connection that broke while it lay idle is replaced once. Trouble, or SchemaChanged."""
@@ -130,7 +128,6 @@ class Lane:
             self._failed = (time.monotonic(), connect_trouble(error))
         else:
             self._failed = None
-            self.made += 1
             if self._closed:
                 self.drop()  # it was on its way when nobody wanted it any more
 

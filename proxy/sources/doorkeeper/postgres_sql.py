@@ -15,7 +15,8 @@ from proxy.sources.doorkeeper.postgres_schema import Shape, Table, quoted
 SIBLINGS: Final = 8
 """Rows per relation: a person reads no more, and the newest ones tell what happened."""
 
-_CLOCK: Final = "(SELECT extract(epoch FROM clock_timestamp())::float8 AS now) AS sw_clock"
+_STARTED: Final = "extract(epoch FROM pg_postmaster_start_time())::float8"
+_CLOCK: Final = f"(SELECT extract(epoch FROM clock_timestamp())::float8 AS now, {_STARTED} AS started) AS sw_clock"
 
 
 class Statements:
@@ -31,17 +32,17 @@ class Statements:
         versions = self._versions() if self.versioned else ("NULL::xid",) * 3
         columns = f"{self._facts()}, {versions[0]} AS sw_v1, {versions[1]} AS sw_v2, {versions[2]} AS sw_v3"
         self.by_forms = (  # $1 text[]: stored forms
-            f"SELECT sw_clock.now, sw_row.* FROM {_CLOCK} LEFT JOIN ("
+            f"SELECT sw_clock.now, sw_row.*, sw_clock.started FROM {_CLOCK} LEFT JOIN ("
             f"SELECT {self._key('sw_token')} AS sw_asked, {columns} FROM {tokens.name} AS sw_token {self._joins()} "
             f"WHERE sw_token.token = ANY($1::text[]::{token_type}[])) AS sw_row ON true"
         )
         native = tokens.columns["id"].type if not shape.numbered else "int8"
-        self.by_keys = (  # $1 keys, $2 to $4 xid[]: versions, NULL where none is known
-            f"SELECT sw_clock.now, sw_row.* FROM {_CLOCK} LEFT JOIN ("
+        self.by_keys = (  # $1 keys, $2 to $4 xid[]: versions, NULL where none is known, $5 float8: of the server started then
+            f"SELECT sw_clock.now, sw_row.*, sw_clock.started FROM {_CLOCK} LEFT JOIN ("
             f"SELECT sw_ask.sw_key AS sw_asked, {columns} "
             f"FROM unnest($1::{self._key_type}[], $2::xid[], $3::xid[], $4::xid[]) AS sw_ask(sw_key, sw_1, sw_2, sw_3) "
             f"LEFT JOIN {tokens.name} AS sw_token ON sw_token.id = sw_ask.sw_key::{native} {self._joins()} "
-            f"WHERE sw_token.id IS NULL OR {self._differs(versions)}"
+            f"WHERE sw_token.id IS NULL OR $5::float8 IS DISTINCT FROM {_STARTED} OR {self._differs(versions)}"
             ") AS sw_row ON true"
         )
         self.kin = self._kin()

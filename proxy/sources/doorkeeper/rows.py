@@ -23,9 +23,8 @@ MARK_HEX_DIGITS: Final = 16
 _WHITE: Final = re.compile(r"[ \t\n\v\f\r]+")
 
 
-Version = tuple[int | None, int | None, int | None, int]
-"""Something that changes with each of the rows behind ours: of the token, the application and the owner; and the connection
-within which it says anything."""
+Version = tuple[int | None, int | None, int | None, float]
+"""What changes with each of the rows behind ours: of the token, the application and the owner; and with the server."""
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
