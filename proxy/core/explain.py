@@ -150,13 +150,16 @@ def _who(incident: Incident) -> Iterable[str]:
         yield from _backend(incident.backend, incident.exchange.backend)
     elif incident.exchange.answered_by is AnsweredBy.PROXY:
         yield f"Refused by this proxy (instance {incident.instance}), reason {incident.reason}; the backend never saw it."
-    for name, look in (("The verdict rests on", incident.reading), ("Second look", incident.second_look)):
+    second = incident.second_look
+    decided = incident.kind not in _BY_BACKEND and second is not None and not isinstance(second.state, Unavailable)
+    names = (
+        ("In memory until then", "The verdict rests on a second look") if decided else ("The verdict rests on", "Second look")
+    )
+    for name, look in zip(names, (incident.reading, second), strict=True):
         if look is not None:
             yield f"{name}: {_look(look, incident.at)} {_short(look.state, look)}"
     if incident.reading is None and incident.second_look is None:
         yield f"No reading of a source belongs to it: the request carried {_credential(incident.exchange.credential)}."
-    if incident.exchange.state_age:
-        yield f"The reading in memory was {span(incident.exchange.state_age)} old when the request was judged."
 
 
 def _credential(word: str) -> str:

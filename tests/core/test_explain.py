@@ -33,7 +33,7 @@ def flat(evidence, now=AT + 300):
         "At 2026-05-17 06:40:00 UTC (5 min 0 s ago) Okta (192.0.2.7) asked for GET /scim/v2/Users (Users.list)",
         "and this proxy answered 401: The access token was revoked.",
         "Refused by this proxy (instance w1), reason revoked; the backend never saw it.",
-        "Second look: doorkeeper (primary), read at that moment: revoked at 2026-05-17 06:09:59 UTC.",
+        "The verdict rests on a second look: doorkeeper (primary), read at that moment: revoked at 2026-05-17 06:09:59 UTC.",
         "Revoked at 2026-05-17 06:09:59 UTC (35 min 0 s ago) (regenerated).",
         "A newer token of the same application and owner since 2026-05-17 06:09:59 UTC",
         "Last good answer: 2026-05-17 05:40:00 UTC (1 h 5 min ago), Users.list.",
@@ -111,11 +111,12 @@ def test_nothing_at_all_is_told_as_undetermined():
 
 def test_the_age_of_a_reading_from_memory_is_told():
     evidence = refusal(row(revoked_at=AT - 1800))
-    said = msgspec.structs.replace(evidence.incident.exchange, state_age=1.5)
+    said = msgspec.structs.replace(evidence.incident.exchange, state_age=0.001)  # of the second look
     evidence = test_other_causes.incident_with(evidence, exchange=said, reading=reading(row(), AT - 1.5))
     told = flat(evidence)
-    assert "The verdict rests on: doorkeeper (primary), read 1.5 s before the incident: alive." in told
-    assert "was 1.5 s old when the request was judged" in told
+    assert "In memory until then: doorkeeper (primary), read 1.5 s before the incident: alive." in told
+    assert "The verdict rests on a second look: doorkeeper (primary), read at that moment: revoked" in told
+    assert "0.0 s" not in told
 
 
 def test_the_structured_form_holds_the_same():

@@ -6,7 +6,7 @@ from typing import Final
 
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
 from proxy.core.diagnosis.scene import Scene
-from proxy.core.diagnosis.superseded import replacements, revoked_at
+from proxy.core.diagnosis.superseded import refresh_of, replacements, revoked_at
 from proxy.core.diagnosis.words import span, utc
 from proxy.core.token import Known
 from proxy.core.verdict import Reason
@@ -35,6 +35,7 @@ def examine_expired(scene: Scene) -> Found | None:
     if end is None:
         return None
     newer = replacements(scene)
+    renewed = refresh_of(scene, scene.now)
     return Found(
         Confidence.CERTAIN if scene.row is not None else Confidence.LIKELY,
         f"The token expired at {utc(end)}, {span(scene.now - end)} before the request.",
@@ -47,9 +48,21 @@ def examine_expired(scene: Scene) -> Found | None:
             ),
             *_changed(scene, row),
             *(() if scene.row else ("The row has vanished since; this was its state when last seen.",)),
+            *(
+                (f"A refresh was granted at {utc(renewed.at)}; the client went on with this token all the same.",)
+                if renewed is not None
+                else ()
+            ),
             *((f"A newer token exists since {utc(newer[-1].created_at)}.",) if newer else ()),
         ),
-        words={"expired": utc(end), "issued": utc(row.created_at), "lifetime": span(row.expires_in)},
+        words={
+            "expired": utc(end),
+            "issued": utc(row.created_at),
+            "lifetime": span(row.expires_in),
+            "renewed": f"A refresh was granted at {utc(renewed.at)}: its answer was lost, or another connection took it."
+            if renewed is not None
+            else "Look for refused or missing calls of /oauth/token.",
+        },
         times={"issued_at": row.created_at, "expired_at": end, "newer_at": newer[-1].created_at if newer else None},
     )
 
@@ -72,7 +85,12 @@ def _by_reason_only(scene: Scene) -> Found | None:
         "The token expired.",
         evidence_for=("The verdict at that moment was `expired`.",),
         missing=("the row as it was read", "when it expired"),
-        words={"expired": "before " + utc(scene.at), "issued": "at a time not recorded", "lifetime": "a time not recorded"},
+        words={
+            "expired": "before " + utc(scene.at),
+            "issued": "at a time not recorded",
+            "lifetime": "a time not recorded",
+            "renewed": "",
+        },
     )
 
 

@@ -55,7 +55,7 @@ def examine_mangled(scene: Scene) -> Found | None:
         return None
     matches = [m for m in scene.near_misses if m.column == "token" and (m.change != "none" or malformed == "malformed")]
     if matches:
-        return _matched(matches[0], why)
+        return _matched(scene, matches, why)
     if why == Why.SCHEME_MISSING and was_known(scene):
         return _bare(scene)
     if malformed == SEVERAL:
@@ -77,18 +77,37 @@ def _among_digests(scene: Scene) -> Found:
             else "All its letters are of one case.",
         ),
         missing=("the stored tokens themselves: a token that was cut or respelled cannot be found among digests",),
-        words={"wrong": "it is incomplete or its letters were changed", "repair": "copy the whole token and paste it"},
+        words={
+            "wrong": "it is incomplete or its letters were changed",
+            "repair": "copy the whole token and paste it",
+            "whose": "",
+        },
     )
 
 
-def _matched(match: NearMiss, why: str) -> Found:
+def _matched(scene: Scene, matches: list[NearMiss], why: str) -> Found:
+    match = matches[0]
+    several = list({str(m.row): m for m in reversed(matches) if m.change == match.change}.values())[::-1]
+    tenants = sorted({m.tenant for m in several if m.tenant})
+    addressed = scene.evidence.addressed_tenant
+    elsewhere = bool(addressed) and bool(tenants) and addressed not in tenants
     change = match.change if match.change != "none" else why
     wrong, repair = REPAIRS.get(change, (change, "copy and paste the token again"))
     return Found(
-        Confidence.CERTAIN,
+        Confidence.CERTAIN if len(several) == 1 else Confidence.LIKELY,
         f"The client sends a known token in a damaged form: {wrong}.",
-        evidence_for=(f"With that undone ({change}) it is the token with fingerprint {match.fingerprint}, row {match.row}.",),
-        missing=("whether that token is alive: scim-witness token with its fingerprint",),
+        evidence_for=(
+            *(
+                f"With that undone ({change}) it is {'' if len(several) == 1 else 'perhaps '}the token with fingerprint "
+                f"{m.fingerprint}, row {m.row}{f', of tenant {m.tenant}' if m.tenant else ''}."
+                for m in several
+            ),
+        ),
+        missing=(
+            *(() if len(several) == 1 else ("which of them was meant",)),
+            "whether that token is alive: scim-witness token with its fingerprint",
+            *((f"whether {addressed}, whose address was called, is {listed(tenants)}",) if elsewhere else ()),
+        ),
         words={"wrong": wrong, "repair": repair},
     )
 

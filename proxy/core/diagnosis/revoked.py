@@ -9,7 +9,7 @@ from proxy.core.diagnosis.doers import doers
 from proxy.core.diagnosis.evidence import NeighbourRequest, OauthEvent
 from proxy.core.diagnosis.oauth import granted_before, is_oauth, refused_call
 from proxy.core.diagnosis.scene import Scene
-from proxy.core.diagnosis.superseded import HANDOVER, ONE_EVENT, replacement_at, replacements, revoked_at
+from proxy.core.diagnosis.superseded import HANDOVER, ONE_EVENT, refresh_of, replacement_at, replacements, revoked_at
 from proxy.core.diagnosis.words import listed, span, utc
 from proxy.core.token import Known, OwnerState, Sibling
 from proxy.core.verdict import Reason
@@ -31,10 +31,12 @@ def examine_rotated(scene: Scene) -> Found | None:
     if is_oauth(scene):
         return _presented_again(scene)
     row, end = scene.last_row, revoked_at(scene)
-    if row is None or end is None or row.refreshable is False:
+    if row is None or row.refreshable is False:
         return None
+    if end is None:
+        return _erased(scene, row)
     successors = [s for s in scene.related("successor") if s.created_at <= end + ONE_EVENT]
-    event = _refresh_of(scene, end)
+    event = refresh_of(scene, end)
     if event is not None:
         line = f"A refresh with this token's refresh token passed through here at {utc(event.at)} and was granted."
         unused = AT_ONCE not in scene.flags and any(s.used is False for s in successors)
@@ -45,6 +47,25 @@ def examine_rotated(scene: Scene) -> Found | None:
     if not row.refreshable:
         return None
     return _at_once(scene, row, end) if AT_ONCE in scene.flags else _by_use(scene, row, end)
+
+
+def _erased(scene: Scene, row: Known) -> Found | None:
+    """Its row is gone, after a refresh with its refresh token and the first use of what that gave: revoked, then cleaned up."""
+    event = refresh_of(scene, scene.now) if scene.gone and scene.healed is None else None
+    used = scene.evidence.first_uses.get(event.created) if event is not None and event.created else None
+    if event is None:
+        return None
+    return Found(
+        Confidence.LIKELY if used is not None and used <= scene.vanished[1] else Confidence.POSSIBLE,
+        f"The client refreshed at {utc(event.at)} and kept using the old token, whose row is gone since.",
+        evidence_for=(
+            f"A refresh with this token's refresh token passed through here at {utc(event.at)} and was granted.",
+            *((f"The new token was first used at {utc(used)}, which ends the old one.",) if used is not None else ()),
+            f"There was no row at {utc(scene.at)}.",
+        ),
+        words={"refreshed": utc(event.at), "issued": utc(row.created_at)},
+        times={"issued_at": row.created_at, "refreshed_at": event.at, "missing_at": scene.vanished[1]},
+    )
 
 
 def _presented_again(scene: Scene) -> Found | None:
@@ -123,14 +144,6 @@ def _worked_after(scene: Scene, end: float) -> bool:
 
 def _far(newer: Sibling, end: float) -> bool:
     return end - newer.created_at > HANDOVER
-
-
-def _refresh_of(scene: Scene, end: float) -> OauthEvent | None:
-    """The last granted refresh in which this token's refresh token was presented, before it ended and before the incident."""
-    mine = [e for e in scene.evidence.oauth if e.presented and e.presented == scene.fingerprint]
-    granted = [e for e in mine if e.grant_type == "refresh_token" and 200 <= e.status < 300 and e.at <= scene.at]
-    granted = [e for e in granted if scene.source_time(e.at) <= end + ONE_EVENT]
-    return max(granted, key=lambda e: (e.at, repr(e)), default=None)
 
 
 def _by_successor(scene: Scene, row: Known, successor: Sibling) -> Found:
@@ -246,10 +259,10 @@ def examine_revoked(scene: Scene) -> Found | None:
             *(("Our memory was older: the request was let through, and the backend refused it.",) if scene.by_backend else ()),
             *((f"The account that owns it was {row.owner_state} then: that may be why.",) if row.owner_state in _OUT else ()),
         ),
-        evidence_against=(*doubts, *_later_life(scene)),
+        evidence_against=(*doubts, *_later_life(scene), *_worked_since(scene, end)),
         words={
             "revoked": utc(end),
-            "event": _event(scene, mass=mass),
+            "event": "".join((_event(scene, mass=mass), *(f". {line[:-1]}" for line in _worked_since(scene, end)))),
         },
         times={"issued_at": row.created_at, "revoked_at": end},
         findings=("mass_revocation",) if mass else (),
@@ -280,6 +293,13 @@ def _by_reason_only(scene: Scene) -> Found | None:
 def _revocations(scene: Scene) -> list[OauthEvent]:
     mine = [e for e in scene.evidence.oauth if e.presented and e.presented == scene.fingerprint and e.endpoint == "revoke"]
     return sorted((e for e in mine if e.at <= scene.at), key=lambda e: (e.at, repr(e)))
+
+
+def _worked_since(scene: Scene, end: float) -> tuple[str, ...]:
+    """The row says that it had ended before it last worked: the time was written in afterwards, or our memory was older."""
+    if not _worked_after(scene, end):
+        return ()
+    return (f"It was accepted here up to {utc(scene.last_good)}: look there too, revoked_at may have been entered later.",)
 
 
 def _later_life(scene: Scene) -> tuple[str, ...]:

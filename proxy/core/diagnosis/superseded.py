@@ -10,6 +10,7 @@ from typing import Final
 from proxy.core.diagnosis.cause import Advice, Code, Confidence, Found, Rule
 from proxy.core.diagnosis.clients import by_hand
 from proxy.core.diagnosis.doers import doers
+from proxy.core.diagnosis.evidence import OauthEvent
 from proxy.core.diagnosis.scene import Scene, ended, other_form
 from proxy.core.diagnosis.sources import OTHERWISE, lost_together
 from proxy.core.diagnosis.words import listed, span, utc
@@ -47,7 +48,10 @@ def replacements(scene: Scene) -> tuple[Sibling, ...]:
     if row is None or (row.application is None and row.owner is None):
         return ()
     refreshed = {s.row for s in scene.related("successor")}
+    event = refresh_of(scene, scene.now)
+    own = event.created if event is not None else ""
     newer = (s for s in scene.related("newer") if s.row not in refreshed and _same_party(s, row))
+    newer = (s for s in newer if not own or s.fingerprint != own)
     end = revoked_at(scene)
     return tuple(s for s in newer if end is None or s.revoked_at is None or s.revoked_at > end + SAME_INSTANT)
 
@@ -165,7 +169,7 @@ def _found(scene: Scene, row: Known, newer: Sibling, confidence: Confidence, lin
     used = "" if newer.used is None else f"The newer token has {'' if newer.used else 'not '}been used."
     late = scene.last_good is not None and end is not None and scene.source_time(scene.last_good) > end + ONE_EVENT
     return Found(
-        confidence,
+        Confidence.LIKELY if late and confidence is Confidence.CERTAIN else confidence,
         f"The client still presents the token issued {utc(row.created_at)}; a newer one of the same application and owner "
         f"has replaced it since {utc(newer.created_at)}.",
         evidence_for=(
@@ -192,6 +196,14 @@ DEAD_TOO: Final = Advice(
     "the one that replaced it. We will give you a new one. {steps}",
 )
 """In place of the advice to enter the newer token."""
+
+
+def refresh_of(scene: Scene, end: float) -> OauthEvent | None:
+    """The last granted refresh in which this token's refresh token was presented, before it ended and before the incident."""
+    mine = [e for e in scene.evidence.oauth if e.presented and e.presented == scene.fingerprint]
+    granted = [e for e in mine if e.grant_type == "refresh_token" and 200 <= e.status < 300 and e.at <= scene.at]
+    granted = [e for e in granted if scene.source_time(e.at) <= end + ONE_EVENT]
+    return max(granted, key=lambda e: (e.at, repr(e)), default=None)
 
 
 def _lives(sibling: Sibling, now: float) -> bool:

@@ -10,7 +10,21 @@ from proxy.core.history import StateChange
 from proxy.core.incident import BackendAnswer
 from proxy.core.memory import OauthEvent
 from proxy.core.token import NearMiss, OwnerState, Unknown
-from tests.core.diagnosis.world import AT, DAY, FP, ROW, around, backend_refusal, history, newer, reading, refusal, reread, row
+from tests.core.diagnosis.world import (
+    AT,
+    DAY,
+    FP,
+    ROW,
+    around,
+    backend_refusal,
+    gone,
+    history,
+    newer,
+    reading,
+    refusal,
+    reread,
+    row,
+)
 
 HOUR = 3600
 REVOKED = row(revoked_at=AT - HOUR)
@@ -18,6 +32,8 @@ REVOKE_CALL = OauthEvent(AT - HOUR, "revoke", 200, client="console", presented=F
 SHORTENED = history(changes=(StateChange(ROW, row(expires_in=DAY), AT - 60, AT - 59),))
 DEAD = newer(AT - HOUR, revoked_at=AT - 60)
 REFUSED_REFRESH = OauthEvent(AT - 20, "token", 400, "refresh_token", "invalid_grant", "acme", presented=FP)
+BORN = OauthEvent(ROW.created_at, "token", 200, "authorization_code", created=FP, tenant="acme")
+REFRESHED = OauthEvent(AT - 1900, "token", 200, "refresh_token", created="ff", presented=FP, tenant="acme")
 EXPIRED = row(expires_in=int(14 * DAY) - 30, refreshable=True)
 CASES = {
     "the newer token has ended too": (
@@ -67,6 +83,42 @@ CASES = {
         "owner_inactive",
         "Owner 11 is deleted: restore it",
         "Please restore it",
+    ),
+    "revoked_at lies before it last worked": (
+        refusal(row(revoked_at=AT - DAY)),
+        "token_revoked",
+        "It was accepted here up to 2026-05-17 05:40:00 UTC: look there too",
+        "was revoked at 2026-05-16 06:40:00 UTC",
+    ),
+    "who signed in is given no new token": (
+        refusal(REVOKED, oauth=(BORN,)),
+        "token_revoked",
+        "have the customer authorize again",
+        "sign in again; there is no token to enter",
+    ),
+    "nor when its row is gone": (
+        gone(oauth=(BORN,)),
+        "token_deleted",
+        "Have the customer authorize again",
+        "sign in again; there is no token to enter",
+    ),
+    "nor when another took its place": (
+        refusal(REVOKED, surroundings=around(newer(AT - HOUR)), oauth=(BORN,)),
+        "token_superseded",
+        "have the customer authorize again",
+        "sign in again; there is no token to enter",
+    ),
+    "the answer of a refresh was lost": (
+        refusal(EXPIRED, "expired", around(), oauth=(BORN, REFRESHED)),
+        "token_expired",
+        "its answer was lost, or another connection took it",
+        "sign in again; there is no token to enter",
+    ),
+    "cleaned up after the refresh that ended it": (
+        gone(newer(AT - 1900, fingerprint="ff"), before=EXPIRED, oauth=(BORN, REFRESHED), first_uses={"ff": AT - 1850}),
+        "token_rotated",
+        "refreshed at 2026-05-17 06:08:20 UTC and kept the old token",
+        "sign in again; there is no token to enter",
     ),
     "who signed in has no token to enter": (
         refusal(EXPIRED, "expired", around(), oauth=(REFUSED_REFRESH,)),
@@ -122,3 +174,23 @@ def test_that_another_form_is_stored_does_not_say_that_the_row_lives():
     near = NearMiss("none", "token", "ee", 7, "acme")
     cause = diagnose(refusal(Unknown(), "unknown", around(misses=(near,)), past=None)).cause
     assert ("hashing_switched", True) == (cause.code, "see first that the row itself is alive" in cause.advice_operator)
+
+
+def test_of_two_tokens_that_begin_alike_none_is_named_for_sure():
+    def cut(number: int) -> NearMiss:
+        return NearMiss("truncated", "token", f"f{number}", number, None)
+
+    evidence = refusal(Unknown(), "unknown", around(misses=(cut(1), cut(2))), past=None)
+    cause = diagnose(evidence).cause
+    assert (cause.code, cause.confidence) == ("token_mangled", "likely")
+    assert ["perhaps" in line for line in cause.evidence_for] == [True, True]
+    assert "which of them was meant" in cause.missing
+
+
+def test_whose_a_damaged_token_is_is_told_to_the_operator_alone():
+    miss = NearMiss("quoted", "token", "f1", 1, "globex")
+    evidence = refusal(Unknown(), "unknown", around(misses=(miss,)), past=None, addressed_tenant="acme")
+    cause = diagnose(evidence).cause
+    assert "of tenant globex" in cause.evidence_for[0]
+    assert "whether acme, whose address was called, is globex" in cause.missing
+    assert "globex" not in cause.text_customer
