@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from proxy.evidence import keys, queries
-from proxy.evidence.moving import GONE, Moved, bring, is_bookkeeping, is_of_incident, is_stream
+from proxy.evidence.moving import GONE, Moved, bring, is_bookkeeping, is_of_beats, is_of_incident, is_stream
 from proxy.evidence.redis_store import TURN, RedisStore
 from proxy.evidence.verify import LISTED_CHAINS, Fault, chains, verify
 
@@ -39,7 +39,8 @@ class Checked(msgspec.Struct):
 
 
 async def compare(source: RedisStore, target: RedisStore, moved: Moved) -> AsyncIterator[Compared]:
-    """Look up every key of the source. What has come since is brought, but for incidents. Yields after pages. StoreError."""
+    """Look up every key of the source. What has come since is brought, but for incidents and heartbeats. Yields after pages.
+    StoreError."""
     found = Compared()
     batch: list[str] = []
     async for name in source.scan("sw:*"):
@@ -55,7 +56,7 @@ async def compare(source: RedisStore, target: RedisStore, moved: Moved) -> Async
 
 async def _look(source: RedisStore, target: RedisStore, batch: list[str], moved: Moved, found: Compared) -> None:
     found.looked += len(batch)
-    absent = await _absent(target, batch)
+    absent = [name for name in await _absent(target, batch) if not is_of_beats(name)]  # they come before counts
     pointers = [name for name in absent if is_of_incident(name)]
     others = [name for name in absent if not is_of_incident(name)]
     if others:

@@ -5,7 +5,7 @@ grows, of a value that both have the newer stays (`newer.py`), and what changes 
 is in memory.
 
 Lists of chains come first, then everything else with the logs of the chains, incidents last: so a log never ends before the
-list says. Not copied: the bus of changes, which only the present concerns.
+list says. Heartbeats come before the counts that they speak for. Not copied: the bus of changes, which is about the present.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ GONE: Final = -2
 FIRST: Final = (keys.CHAINS, keys.CHAIN_LAST)
 _APART: Final = frozenset({keys.CHANGES, keys.LAYOUT})
 _EMPTY: Final = b""
+_BEATS: Final = "sw:{hb"
 
 _RECORD, _SCORED, _MEMBERS, _FIELDS, _VALUE = (
     scripts.sha(script)
@@ -122,8 +123,11 @@ async def move(source: RedisStore, target: RedisStore) -> AsyncIterator[Moved]:
     for start in range(0, len(streams), TURN):
         progress.total += sum(await source.run([("XLEN", stream) for stream in streams[start : start + TURN]]))
     await bring(source, target, FIRST, progress)
+    beats = sorted({name async for name in source.scan(f"{_BEATS}*")})
+    for start in range(0, len(beats), TURN):
+        await bring(source, target, beats[start : start + TURN], progress)
     async for names in _batches(source):
-        await bring(source, target, [name for name in names if name not in FIRST], progress)
+        await bring(source, target, [name for name in names if name not in FIRST and not is_of_beats(name)], progress)
         yield progress
     for stream in streams:
         async for page in entries_of(source, stream):
@@ -152,6 +156,11 @@ def is_bookkeeping(name: str) -> bool:
 def is_of_incident(name: str) -> bool:
     """Whether a key goes with an incident's entry: its stream, its pointer."""
     return is_stream(name) or name[8:12] == "}:i:"
+
+
+def is_of_beats(name: str) -> bool:
+    """Whether a key holds heartbeats. One that comes after the counts of its time were copied would claim what is not there."""
+    return name.startswith(_BEATS)
 
 
 def is_stream(name: str) -> bool:

@@ -68,8 +68,13 @@ def _last_request(coming: bytes, there: bytes) -> bool:
 
 
 def _beats(coming: bytes, there: bytes) -> bool:
-    """Spans of one process that begin alike: the longer one."""
-    return _span(coming)[0] > _span(there)[0]
+    """Spans of one process that begin alike: the one with more beats; of two with as many the one that was taken back."""
+    return _claim(coming) > _claim(there)
+
+
+def _claim(value: bytes) -> tuple[int, bool, float]:
+    end, beats, _, ok, _ = _span(value)
+    return beats, not ok, -end
 
 
 def _silence(coming: bytes, there: bytes) -> bool:

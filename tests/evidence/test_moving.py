@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from proxy.core.incident import Note
-from proxy.evidence import keys, layout, newer, queries, writes
+from proxy.evidence import keys, layout, moving, newer, queries, writes
 from proxy.evidence.activity import Activity, read_minutes
 from proxy.evidence.aliases import names_of
 from proxy.evidence.bus import Bus
@@ -238,6 +238,31 @@ async def test_what_comes_while_it_is_compared_is_brought_or_counted(store, targ
     assert (1, 0, []) == (checked.open, checked.whole, checked.faults), "a chain that is written on is not judged"
 
 
+async def test_beats_that_come_meanwhile_claim_nothing_for_counts_that_were_copied_before(store, target, life, monkeypatch):
+    later, bring = float(round(NOW) + 2), moving.bring
+    another = Heartbeat(store, "late.1", _probe, lambda: 0, life.activity.flush)
+
+    async def bring_and_go_on(source, to, names, progress):
+        await bring(source, to, names, progress)
+        if any(":act:" in name for name in names):
+            for heart in (life.heartbeat, another):
+                heart.note(Beat(later, ok=True, why="", requests=0))
+                await heart.flush()
+
+    monkeypatch.setattr(moving, "bring", bring_and_go_on)
+    before = await numbers(store)
+    progress = await moved(store, target)
+    monkeypatch.undo()
+    looked, _ = await judged(store, target, before, progress)
+    assert looked.missing == 0
+    assert later in {span.end for span in await EvidenceReader(store, None).heartbeats(NOW - DAY, NOW + DAY)}
+    copied = await EvidenceReader(target, None).heartbeats(NOW - 100 * DAY, NOW + DAY)
+    assert copied
+    assert all(span.end < later for span in copied)
+    await moved(store, target)
+    assert later in {span.end for span in await EvidenceReader(target, None).heartbeats(NOW - DAY, NOW + DAY)}
+
+
 async def test_beside_a_proxy_that_writes_to_the_target_already(store, target, life, tmp_path):
     """After the change of store.url: new ones have come to the target before the last ones of the source are copied."""
     await moved(store, target)
@@ -343,7 +368,12 @@ def test_what_cannot_be_read_takes_no_place():
     assert not newer.wins("sw:{ABCD}:act:1:t")(b"1:x", b"1:2")
     assert newer.wins("sw:{ABCD}:act:1:t")(b"1:3;2:9,1,8", b"1:3;2:8,1,7")
     assert not newer.wins("sw:{ch:one}:0")(b"b", b"a"), "the log of a chain is written once"
-    assert newer.wins("sw:{hb20000}:ab")(b'[9.5,2,0,true,""]', b'[9.0,2,0,true,""]')
+    beats = newer.wins("sw:{hb20000}:ab")
+    assert beats(b'[9.5,3,0,true,""]', b'[9.0,2,0,true,""]')
+    assert beats(b'[9.0,2,0,true,""]', b'[9.5,2,0,true,""]'), "what was taken back"
+    assert beats(b'[9.5,2,0,false,""]', b'[9.5,2,0,true,""]')
+    assert not beats(b'[9.0,2,0,true,""]', b'[9.5,3,0,true,""]')
+    assert not beats(b'[9.5,2,0,true,""]', b'[9.5,2,0,false,""]')
     assert newer.wins("sw:{ABCD}:last:a b\nc")(
         b'{"at":2,"status":1,"answered_by":"x"}', b'{"at":1,"status":1,"answered_by":"x"}'
     )
