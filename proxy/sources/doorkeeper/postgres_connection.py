@@ -19,6 +19,16 @@ from proxy.sources.doorkeeper.schema import SchemaChanged
 from proxy.sources.doorkeeper.spoken import in_words
 from proxy.tasks import Tasks
 
+RENEW_AFTER: Final = 120.0
+"""Seconds after which a connection is made anew at its next use: a name may lead to another server by now, this one may be no
+primary any more though it answers, or something on the way may have forgotten a connection that lay idle."""
+
+RENEW_WAIT: Final = 0.25
+"""Seconds for which that is waited for. The old one serves on until the new one is there."""
+
+RENEW_RETRY: Final = 10.0
+"""Seconds until it is tried again when there was no other to be had."""
+
 RETRY_PAUSE: Final = 0.5
 """Seconds after a failed connect in which the next callers are told so at once: an outage must not cost each a wait."""
 
@@ -63,6 +73,8 @@ class Lane:
         self._name = name
         self._lock = asyncio.Lock()
         self._connection: asyncpg.Connection[Any] | None = None
+        self._next: asyncpg.Connection[Any] | None = None
+        self._renew_at = 0.0
         self._connecting: asyncio.Task[Any] | None = None
         self._began = 0.0
         self._failed: tuple[float, Trouble] | None = None
@@ -102,34 +114,46 @@ class Lane:
         return records
 
     async def _connected(self) -> asyncpg.Connection[Any]:
-        if self._connection is not None and not self._connection.is_closed():
-            return self._connection
-        if self._failed is not None and time.monotonic() < self._failed[0] + RETRY_PAUSE:
+        kept = self._present()
+        if kept is not None and time.monotonic() < self._renew_at:
+            return kept
+        if kept is None and self._failed is not None and time.monotonic() < self._failed[0] + RETRY_PAUSE:
             raise Trouble(self._failed[1].why, self._failed[1].detail)
         if self._connecting is None or self._connecting.done():
             self._began = time.monotonic()
             self._connecting = self._tasks.start(self._connect(), self._name)
-        left = None if self._patience is None else max(0.0, self._began + self._patience - time.monotonic())
+        patience = self._patience if kept is None else RENEW_WAIT
+        left = None if patience is None else max(0.0, self._began + patience - time.monotonic())
         _ = await asyncio.wait([self._connecting], timeout=left)  # who gives up does not undo what the next one needs
+        found = self._present()
+        if found is not None:
+            return found
         if not self._connecting.done():
             raise Trouble("starting", "no connection to the database yet")
-        if self._connection is None:
-            failed = self._failed[1] if self._failed else Trouble("error", "no connection")
-            raise Trouble(failed.why, failed.detail)
-        return self._connection
+        failed = self._failed[1] if self._failed else Trouble("error", "no connection")
+        raise Trouble(failed.why, failed.detail)
+
+    def _present(self) -> asyncpg.Connection[Any] | None:
+        """The connection to use, if there is one: a new one in the place of what was."""
+        if self._next is not None:
+            self.drop()
+            self._connection, self._next = self._next, None
+        return self._connection if self._connection is not None and not self._connection.is_closed() else None
 
     async def _connect(self) -> None:
         settings = {"application_name": "scim-witness"}
         if not self._target.pgbouncer:  # PgBouncer refuses start-up parameters that it does not track
             settings["statement_timeout"] = str(int(self._target.query_timeout * 1000))
         try:
-            self._connection = await self._open(settings)
+            self._next = await self._open(settings)
         except (*TRANSLATED, ValueError) as error:
             self._failed = (time.monotonic(), connect_trouble(error))
+            self._renew_at = time.monotonic() + RENEW_RETRY
         else:
             self._failed = None
+            self._renew_at = time.monotonic() + RENEW_AFTER
             if self._closed:
-                self.drop()  # it was on its way when nobody wanted it any more
+                self.close()  # it was on its way when nobody wanted it any more
 
     async def _open(self, settings: dict[str, str]) -> asyncpg.Connection[Any]:
         connection = await asyncpg.connect(
@@ -158,12 +182,13 @@ class Lane:
     def close(self) -> None:
         """Let go of the connection for good; one that is still being made is let go of as soon as it is there."""
         self._closed = True
+        _ = self._present()
         self.drop()
 
     @property
     def connected(self) -> bool:
         """Whether it has a connection, as far as is known."""
-        return self._connection is not None
+        return self._connection is not None or self._next is not None
 
     @property
     def trying(self) -> bool:
