@@ -19,7 +19,7 @@ _HOP_BY_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
      b"http2-settings", b"proxy-authorization", b"proxy-authenticate")
 )  # fmt: skip
-_OURS_IN_REQUEST: Final = frozenset((b"host", b"content-length", b"expect", b"via", b"forwarded"))
+_OURS_IN_REQUEST: Final = frozenset((b"host", b"expect", b"via", b"forwarded"))
 _OURS_IN_ANSWER: Final = frozenset((b"content-length", b"x-incident-id"))
 _NOT_PASSED_BACK: Final = _HOP_BY_HOP | _OURS_IN_ANSWER
 _IDENTITY: Final = frozenset(
@@ -32,7 +32,7 @@ _IDENTITY_PREFIXES: Final = (b"x-forwarded-", b"x-auth-request-", b"x-envoy-", b
 _NEVER_RESPELT: Final = METHOD_OVERRIDES | {b"content-type", b"content-encoding", b"user-agent"}
 """Fields of meaning that a gateway interface (CGI, WSGI, Rack) would confuse with another spelling: `Content_Type`."""
 _NOT_A_LETTER: Final = re.compile(rb"[^0-9a-z]")
-_PASS, _DROP, _VIA, _FORWARDED_FOR, _TRUSTED, _COUNTED = range(6)
+_PASS, _DROP, _VIA, _FORWARDED_FOR, _TRUSTED, _COUNTED, _LENGTH = range(7)
 _KINDS: dict[bytes, int] = {}
 _KINDS_LIMIT: Final = 4_096
 """Names remembered with what becomes of them: real traffic has dozens, and strangers cannot fill more than this."""
@@ -61,6 +61,7 @@ def request_head(request: Inbound, peer: Peer, forwarding: Forwarding, default_h
     out = [request.method, b" ", request.target, b" HTTP/1.1\r\nHost: ", host, b"\r\n"]
     via = b""
     forwarded_for = b""
+    sized = False
     named = request.connection
     trusted = peer.trusted
     for lower, _, value, line in request.fields:
@@ -78,6 +79,8 @@ def request_head(request: Inbound, peer: Peer, forwarding: Forwarding, default_h
             out.append(line)
         elif kind == _COUNTED:
             out.append(b"Max-Forwards: %d\r\n" % (int(value) - 1) if request.method == b"OPTIONS" else line)
+        elif kind == _LENGTH:
+            sized = True
     if via:
         via += b", "
     out += (b"Via: ", via, b"1.1 " if request.minor else b"1.0 ", forwarding.via, b"\r\n")
@@ -85,7 +88,7 @@ def request_head(request: Inbound, peer: Peer, forwarding: Forwarding, default_h
         _add_forwarded_lines(out, request, peer, forwarded_for)
     if request.length is None:
         out.append(b"Transfer-Encoding: chunked\r\n\r\n")
-    elif request.length or request.method in (b"POST", b"PUT", b"PATCH"):
+    elif sized or request.length or request.method in (b"POST", b"PUT", b"PATCH"):
         out.append(b"Content-Length: %d\r\n\r\n" % request.length)
     else:
         out.append(b"\r\n")
@@ -108,6 +111,8 @@ def _kind_of(lower: bytes) -> int:
     kind = _PASS
     if plain == b"via":
         kind = _VIA if lower == plain else _DROP
+    elif plain == b"content-length":
+        kind = _LENGTH if lower == plain else _DROP
     elif plain == b"max-forwards":
         kind = _COUNTED if lower == plain else _DROP
     elif plain == b"x-forwarded-for":

@@ -51,6 +51,16 @@ async def test_nothing_is_added_but_host_via_and_forwarded(world: World):
     assert expected == world.backend.raw
 
 
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"POST", b"PUT", b"PATCH"])
+async def test_a_length_of_nothing_passes_and_is_added_where_content_is_expected(world: World, method: bytes):
+    for sent in (b"Content-Length: 0\r\n", b""):
+        assert 200 == (await world.ask(get(method=method, extra=sent))).status
+        told = sent != b"" or method in (b"POST", b"PUT", b"PATCH")
+        assert ([b"0"] if told else []) == world.backend.last.values(b"content-length")
+    await world.ask(get(method=method, extra=b"Content_Length: 0\r\n"))
+    assert [] == world.backend.last.values(b"content_length")
+
+
 async def test_order_and_repetition_within_a_name_are_kept_both_ways(world: World):
     async def script(talk):
         await talk.answer(extra=b"Set-Cookie: a=1\r\nX-B: 1\r\nset-cookie: b=2\r\nSet-Cookie: a=3\r\n")
