@@ -10,6 +10,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import aiohttp
@@ -39,11 +40,12 @@ class EndpointOptions(msgspec.Struct, frozen=True):
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """An answer, whatever its status."""
+    """An answer, whatever its status. `date`: the time there (epoch seconds, whole ones), None where it does not say."""
 
     status: int
     body: bytes
     challenge: str = ""
+    date: float | None = None
 
 
 class Endpoint:
@@ -108,7 +110,8 @@ class Endpoint:
                 raise Trouble("overload", "the endpoint asks for fewer calls (429)")
             if answer.status >= 500 or answer.status in (301, 302, 303, 307, 308):
                 raise Trouble("error", f"the endpoint answered {answer.status}")
-            return Answered(answer.status, body, answer.headers.get("WWW-Authenticate", ""))
+            date = _date(answer.headers.get("Date", ""), answer.headers.get("Age", ""))
+            return Answered(answer.status, body, answer.headers.get("WWW-Authenticate", ""), date)
 
     async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
@@ -132,3 +135,11 @@ class Endpoint:
 
 def _trust(options: EndpointOptions) -> ssl.SSLContext | bool:
     return ssl.create_default_context(cafile=options.ca_file) if options.ca_file else True
+
+
+def _date(date: str, age: str) -> float | None:
+    """The time at which an answer was sent (RFC 9110 section 6.6.1), by a cache as well (RFC 9111 section 5.1)."""
+    try:
+        return parsedate_to_datetime(date).timestamp() + (int(age) if age.isascii() and age.isdigit() else 0)
+    except (ValueError, OverflowError):
+        return None

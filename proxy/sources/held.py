@@ -51,4 +51,6 @@ class Held:
         """The same token after a re-read."""
         held = Held(reading, asked, answered, self.row, confirmed=True)
         held.used, held.last_used = self.used, self.last_used
+        if reading.read_at == self.reading.read_at:
+            held._clock = self._clock  # its source has not looked again yet, and its clock goes on
         return held

@@ -14,6 +14,7 @@ from proxy.core.scim import OTHER_READ
 from proxy.core.token import Known, Reading, Surroundings, TokenState, Unavailable, Unknown
 from proxy.core.verdict import Reason, decide
 from proxy.sources.fresh import Fresh, FreshOptions
+from proxy.sources.held import Held
 from tests.sources.conftest import secret
 
 T, U = secret("token-t"), secret("token-u")
@@ -358,3 +359,11 @@ async def test_the_loop_waits_only_for_what_is_left_of_the_second(source, tasks,
         await fresh.run()
     assert pauses == [1.0, 1.0, 1.0]
     assert source.count("reread") == 3
+
+
+def test_the_clock_goes_on_where_a_source_says_again_what_it_read_before():
+    """As an endpoint does that is asked every ten seconds: a token expires within them all the same."""
+    reading = Reading(ALIVE, "endpoint", "introspection", 100.0)
+    held = Held(reading, 10.0, 10.0, None, confirmed=False).again(reading, 15.0, 15.0)
+    assert 105.0 == held.now(15.0)
+    assert 200.0 == held.again(Reading(ALIVE, "endpoint", "introspection", 200.0), 20.0, 20.0).now(20.0)

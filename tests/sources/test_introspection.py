@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -15,10 +16,12 @@ from hypothesis import strategies as st
 from proxy.core.policy import Policy
 from proxy.core.scim import OTHER_READ
 from proxy.core.token import Known, Unavailable, Unknown
-from proxy.core.verdict import Reason, decide
+from proxy.core.verdict import Allow, Deny, Reason, Unable, decide
+from proxy.edge.judge import Judge
 from proxy.sources import endpoint
 from proxy.sources.breaker import BreakerOptions, State
-from proxy.sources.endpoint import EndpointOptions
+from proxy.sources.endpoint import EndpointOptions, _date
+from proxy.sources.fresh import Fresh
 from proxy.sources.introspection.answer import Claims, read_answer
 from proxy.sources.introspection.source import FORGET_AFTER, Caller, Introspection, IntrospectionOptions
 from tests.sources.conftest import FINGERPRINTER, secret
@@ -280,6 +283,18 @@ async def test_a_round_that_takes_too_long_ends_and_says_so(issuer, asking, monk
     assert state.why == "overload"
 
 
+async def test_by_a_clock_of_ours_that_is_wrong_nobody_is_refused_whom_the_endpoint_calls_active(issuer, asking, tasks):
+    source = asking()
+    source._wall = lambda: time.time() + 3_600
+    issuer.tokens["t"] = ACTIVE | {"exp": int(time.time()) + 1_800}
+    judge = Judge(Fresh(source, tasks), Policy())
+    assert Unable(Reason.SOURCE_UNAVAILABLE) == (await judge.from_source(secret("t"), OTHER_READ)).verdict
+    issuer.tokens["t"] = ACTIVE
+    assert isinstance((await judge.fresh(secret("t"), OTHER_READ)).verdict, Allow)
+    issuer.tokens["t"] = {"active": False}
+    assert isinstance((await judge.fresh(secret("t"), OTHER_READ)).verdict, Deny)
+
+
 async def test_guesses_that_take_every_connection_keep_no_revocation_from_being_seen(issuer, asking):
     source = asking(recheck_every=0.0)
     row = (await source.read(secret("t"))).state
@@ -305,3 +320,18 @@ async def test_nothing_prints_a_secret(asking):
     source = asking(Caller(CLIENT, "the-client-secret"))
     await source.read(secret("t"))
     assert "the-client-secret" not in f"{source._options!r}{msgspec.json.encode(await source.check())!r}"
+
+
+@pytest.mark.parametrize(
+    "date, age, expected",
+    [
+        ("Mon, 30 Nov 2026 18:00:00 GMT", "", 1_796_061_600.0),
+        ("Mon, 30 Nov 2026 18:00:00 GMT", "60", 1_796_061_660.0),
+        ("Mon, 30 Nov 2026 18:00:00 GMT", "-60", 1_796_061_600.0),
+        ("", "", None),
+        ("yesterday", "60", None),
+        ("Mon, 30 Nov 99999999999 18:00:00 GMT", "", None),
+    ],
+)
+def test_the_time_of_an_answer_is_read_or_is_none(date, age, expected):
+    assert expected == _date(date, age)

@@ -19,9 +19,11 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 from proxy.core.policy import Policy
 from proxy.core.scim import OTHER_READ
 from proxy.core.token import Known, Unavailable, Unknown
-from proxy.core.verdict import Reason, decide
+from proxy.core.verdict import Allow, Deny, Reason, Unable, decide
+from proxy.edge.judge import Judge
 from proxy.sources.breaker import BreakerOptions
 from proxy.sources.endpoint import EndpointOptions
+from proxy.sources.fresh import Fresh
 from proxy.sources.jwt.facts import ENTRA_AUDIENCE, Rules
 from proxy.sources.jwt.keys import ABSENT_LIMIT, KeySet, KeysOptions
 from proxy.sources.jwt.source import Jwt, JwtOptions
@@ -386,3 +388,19 @@ async def test_a_mangled_token_is_recognised(reading):
 def test_any_bytes_are_opened_or_refused(raw):
     found = open_token(raw, ALGORITHMS)
     assert isinstance(found, Refused) or found.raw == raw
+
+
+async def test_by_a_clock_of_ours_that_is_wrong_nobody_is_refused_and_nobody_let_in(issuer, reading, tasks):
+    source = reading()
+    judge = Judge(Fresh(source, tasks), Policy())
+    now = time.time()
+    lives = token(exp=now + 1_800)
+    source._wall = lambda: time.time() + 3_600
+    assert Unable(Reason.SOURCE_UNAVAILABLE) == (await judge.from_source(secret(lives), OTHER_READ)).verdict
+    assert isinstance((await judge.from_source(secret(token(exp=now + 7_200)), OTHER_READ)).verdict, Allow)
+    assert isinstance((await judge.from_source(secret(token(exp=now - 60)), OTHER_READ)).verdict, Deny)
+    source._wall = lambda: time.time() - 3_600
+    begun = await state_of(source, token(nbf=now - 60, iat=now - 60, exp=now + 1_800))
+    assert begun == Unavailable("error", "it begins later by our clock, and not by the issuer's")
+    assert await state_of(source, token(nbf=now + 600, iat=now - 60, exp=now + 1_800)) == Unknown("not_yet_valid")
+    assert Unable(Reason.SOURCE_UNAVAILABLE) == (await judge.from_source(secret(token(exp=now - 600)), OTHER_READ)).verdict

@@ -24,7 +24,7 @@ from proxy.sources.breaker import Breaker
 from proxy.sources.doorkeeper import near
 from proxy.sources.doorkeeper.database import Trouble
 from proxy.sources.doorkeeper.rows import storable_text
-from proxy.sources.endpoint import Endpoint, EndpointOptions
+from proxy.sources.endpoint import Answered, Endpoint, EndpointOptions
 from proxy.sources.introspection.answer import Claims, read_answer
 
 ROUND_SECONDS: Final = 2.0
@@ -117,7 +117,7 @@ class Introspection:
     async def read(self, secret: Secret) -> Reading:
         """Ask the endpoint."""
         asked = self._monotonic()
-        reading = self._reading(await self._state(secret))
+        reading = self._reading(*await self._state(secret))
         self._keep(secret, reading, asked)
         return reading
 
@@ -147,7 +147,7 @@ class Introspection:
             if candidate.plain == secret.reveal():
                 continue
             fingerprint = self._fingerprint(candidate.plain)
-            meant = await self._state(Secret(candidate.plain, fingerprint))
+            meant, _ = await self._state(Secret(candidate.plain, fingerprint))
             if isinstance(meant, Known):
                 found.append(NearMiss(candidate.change, "token", fingerprint, fingerprint, meant.tenant))
                 break
@@ -159,7 +159,7 @@ class Introspection:
     async def check(self) -> list[Finding]:
         """Return findings for `scim-witness doctor`: asks about a token that cannot exist."""
         try:
-            state = await self._state(Secret(b"scim-witness-doctor", self._fingerprint(b"scim-witness-doctor")))
+            state, _ = await self._state(Secret(b"scim-witness-doctor", self._fingerprint(b"scim-witness-doctor")))
         finally:
             await self.close()
         if isinstance(state, Unavailable):
@@ -187,22 +187,27 @@ class Introspection:
         await self.endpoint.close()
         await self._again.close()
 
-    async def _state(self, secret: Secret) -> TokenState:
+    async def _state(self, secret: Secret) -> tuple[TokenState, float | None]:
         text = storable_text(secret.reveal())
         if not text:
-            return Unknown()
+            return Unknown(), None
         return await self._ask(self.endpoint, text, secret.fingerprint)
 
-    async def _ask(self, endpoint: Endpoint, token: str, row: str) -> TokenState:
+    async def _ask(self, endpoint: Endpoint, token: str, row: str) -> tuple[TokenState, float | None]:
+        """The state, and the time there."""
         caller = self._options.caller
         form = {"token": token, "token_type_hint": "access_token", **caller.form()}
         try:
             answer = await endpoint.call(caller.headers(), form)
         except Trouble as trouble:
-            return Unavailable(trouble.why, trouble.detail)
+            return Unavailable(trouble.why, trouble.detail), None
+        return self._said(answer, row), answer.date
+
+    def _said(self, answer: Answered, row: str) -> TokenState:
+        bearer = self._options.caller.bearer
         if answer.status == 200:
             return read_answer(answer.body, row, self._options.claims)
-        if answer.status == 401 and caller.bearer:
+        if answer.status == 401 and bearer:
             if self._options.doorkeeper and _is_about_the_token(answer.challenge):
                 return Unknown()
             return Unavailable("error", "401: the token is unknown or our own bearer is not accepted; use client credentials")
@@ -229,8 +234,7 @@ class Introspection:
 
     async def _once_more(self, entry: Kept) -> Reading:
         asked = self._monotonic()
-        state = await self._ask(self._again, entry.secret.reveal().decode(), entry.secret.fingerprint)
-        reading = self._reading(state)
+        reading = self._reading(*await self._ask(self._again, entry.secret.reveal().decode(), entry.secret.fingerprint))
         self._keep(entry.secret, reading, asked)
         return reading
 
@@ -252,8 +256,8 @@ class Introspection:
                 return
             del self._kept[fingerprint]
 
-    def _reading(self, state: TokenState) -> Reading:
-        return Reading(state, self.name, "introspection", self._wall())
+    def _reading(self, state: TokenState, date: float | None = None) -> Reading:
+        return Reading(state, self.name, "introspection", self._wall(), date)
 
 
 def _is_about_the_token(challenge: str) -> bool:

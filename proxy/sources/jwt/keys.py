@@ -73,6 +73,7 @@ class KeySet:
         self._thumbprints: frozenset[str] = frozenset()
         self._absent: collections.OrderedDict[str, float] = collections.OrderedDict()
         self._fetched: float | None = None
+        self._clock: float | None = None
         self._fetching: asyncio.Task[None] | None = None
         self._trouble = Trouble("starting", "the key set was not fetched yet")
 
@@ -119,6 +120,10 @@ class KeySet:
             raise trouble
         return False
 
+    def time(self) -> float | None:
+        """The issuer's clock now (epoch seconds), as the last answer of its key set's place told it; None if it did not."""
+        return None if self._clock is None else self._clock + self._monotonic()
+
     def has(self, thumbprint: str) -> bool:
         """Whether a key is still in the set. Trouble as for `keys`."""
         return bool(self.keys) and thumbprint in self._thumbprints
@@ -159,6 +164,7 @@ class KeySet:
             self._trouble = trouble
             return
         self._keys, self._fetched, self._trouble = keys, self._monotonic(), Trouble("")
+        self._clock = None if answer.date is None else answer.date - self._monotonic()
         self._thumbprints = frozenset(key.thumbprint() for key in keys)
 
     def _of(self, kid: str | None) -> tuple[Key, ...]:

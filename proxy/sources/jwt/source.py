@@ -149,9 +149,18 @@ class Jwt:
             return Unknown(key.why)
         facts = facts_of(opened.claims, secret.fingerprint, self._options.rules, self._wall())
         if isinstance(facts, Refused):
-            return Unknown(facts.why)
+            return self._refused(facts, opened, secret)
         self._remember(facts, key)
         return facts
+
+    def _refused(self, facts: Refused, opened: Opened, secret: Secret) -> TokenState:
+        """One that begins later by our clock alone is no refusal: one of the two clocks is wrong."""
+        theirs = self.keys.time()
+        if facts.why == "not_yet_valid" and theirs is not None:
+            by_them = facts_of(opened.claims, secret.fingerprint, self._options.rules, theirs)
+            if not isinstance(by_them, Refused):
+                return Unavailable("error", "it begins later by our clock, and not by the issuer's")
+        return Unknown(facts.why)
 
     async def _key_of(self, opened: Opened) -> Key | Refused:
         """The key that signed it. A signature that does not fit may be a key that was replaced under its old id."""
@@ -180,4 +189,4 @@ class Jwt:
             self._verified.popitem(last=False)
 
     def _reading(self, state: TokenState) -> Reading:
-        return Reading(state, self.name, "jwks", self._wall())
+        return Reading(state, self.name, "jwks", self._wall(), self.keys.time())
