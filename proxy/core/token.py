@@ -117,13 +117,15 @@ class NearMiss(msgspec.Struct, frozen=True, omit_defaults=True):
     """A known secret that the presented bytes nearly are. `change` says what must be done to the presented bytes
     (scheme_doubled, quoted, whitespace, percent_encoded, base64_encoded, case_changed, alphabet_changed, truncated,
     extended) or is `none`; `column` is
-    where the result was found (token, refresh_token, application_secret, grant, digest)."""
+    where the result was found (token, refresh_token, application_secret, grant, digest). `over` tells of a token what ended it
+    (revoked, expired; empty: it is alive), None where that was not read."""
 
     change: str
     column: str
     fingerprint: str
     row: int | str | None = None
     tenant: str | None = None
+    over: str | None = None
 
 
 class Surroundings(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -169,3 +169,32 @@ async def test_a_grant_of_the_same_application_and_owner_is_told(tables, opened)
     assert [True, False, None, None] == told
     await tables.execute("DROP TABLE oauth_access_grants")
     assert (await look(opened(tables.dsn), "mine"))[1].granted is None
+
+
+@pytest.mark.parametrize(
+    "ended,over", [({}, ""), ({"revoked_at": "='2026-01-01'"}, "revoked"), ({"expires_in": 0}, "expired")], ids=str
+)
+async def test_a_near_miss_tells_whose_token_it_is_and_what_ended_it(tables, opened, ended, over):
+    await tables.token(TOKEN, application_id=await tables.application("Acme"), created_at="='2026-01-01'", **ended)
+    for sent in (f'"{TOKEN}"', TOKEN[:-3]):
+        _, around = await look(opened(tables.dsn), sent)
+        assert [(m.tenant, m.over) for m in around.near_misses] == [("Acme", over)]
+
+
+async def test_a_row_that_was_known_and_is_stored_in_another_form_than_is_looked_for_is_found(tables, opened):
+    await tables.token(TOKEN, application_id=await tables.application())
+    known = (await opened(tables.dsn).read(secret(TOKEN))).state
+    around = await opened(tables.dsn, hashing=Hashing.SHA256).surroundings(secret(TOKEN), known)
+    assert [(m.change, m.column) for m in around.near_misses] == [("none", "token")]
+    assert {"stored_as_plain"} <= set(around.schema_flags)
+    assert "secret_replaced" not in around.schema_flags
+
+
+@pytest.mark.parametrize("expression,otherwise", [("encode(sha512(token::bytea), 'hex')", True), ("reverse(token)", False)])
+async def test_a_digest_in_the_place_of_a_token_is_told_from_another_token(tables, opened, expression, otherwise):
+    await tables.token(TOKEN, application_id=await tables.application())
+    source = opened(tables.dsn)
+    known = (await source.read(secret(TOKEN))).state
+    await tables.execute(f"UPDATE oauth_access_tokens SET token = {expression}")
+    flags = (await source.surroundings(secret(TOKEN), known)).schema_flags
+    assert ("secret_replaced" in flags, "stored_otherwise" in flags) == (True, otherwise)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.core.credential import Why
-from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.cause import Advice, Code, Confidence, Found, Rule
 from proxy.core.diagnosis.evidence import ClientMemory
 from proxy.core.diagnosis.gone import ONE_CASE, unsearchable, was_known
 from proxy.core.diagnosis.scene import Scene
@@ -98,18 +98,33 @@ def _matched(scene: Scene, matches: list[NearMiss], why: str) -> Found:
         f"The client sends a known token in a damaged form: {wrong}.",
         evidence_for=(
             *(
-                f"With that undone ({change}) it is {'' if len(several) == 1 else 'perhaps '}the token with fingerprint "
-                f"{m.fingerprint}, row {m.row}{f', of tenant {m.tenant}' if m.tenant else ''}."
+                f"With that undone ({change}) it is {'' if len(several) == 1 else 'perhaps '}the token {_named(m)}."
                 for m in several
             ),
         ),
         missing=(
             *(() if len(several) == 1 else ("which of them was meant",)),
-            "whether that token is alive: scim-witness token with its fingerprint",
+            *(("whether that token is alive: scim-witness token with its fingerprint",) if match.over is None else ()),
             *((f"whether {addressed}, whose address was called, is {listed(tenants)}",) if elsewhere else ()),
         ),
-        words={"wrong": wrong, "repair": repair},
+        words={"wrong": wrong, "repair": repair, "over": match.over or ""},
+        instead=OVER_TOO if len(several) == 1 and match.over else None,
     )
+
+
+def _named(match: NearMiss) -> str:
+    whose = f", of tenant {match.tenant}" if match.tenant else ""
+    state = "" if match.over is None else f", {match.over or 'alive'}"
+    return f"with fingerprint {match.fingerprint}, row {match.row}{whose}{state}"
+
+
+OVER_TOO: Final = Advice(
+    operator="{client} sends it damaged: {wrong}. Repairing that is not enough: the token is {over} as well. Issue a new one; "
+    "when it is entered: {repair}. {bearer}",
+    customer="{client} sends the access token in a damaged form: {wrong}. It is {over} as well, so that we will give you a new "
+    "one. When you enter it, please {repair}. {bearer} {steps}",
+)
+"""In place of the advice to repair what has ended."""
 
 
 def _bare(scene: Scene) -> Found:

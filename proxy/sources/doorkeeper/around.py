@@ -12,7 +12,7 @@ from proxy.core.token import Known, NearMiss, Sibling, Surroundings, TokenState
 from proxy.sources.doorkeeper import near
 from proxy.sources.doorkeeper.database import Database, Found, Kin
 from proxy.sources.doorkeeper.options import Hashing, Options
-from proxy.sources.doorkeeper.rows import MARK_HEX_DIGITS
+from proxy.sources.doorkeeper.rows import MARK_HEX_DIGITS, to_known
 
 _HEX_DIGITS: Final = 64
 
@@ -27,6 +27,7 @@ class Around:
         self._flags: tuple[str, ...] = ()
         self._siblings: list[Sibling] = []
         self._near: list[NearMiss] = []
+        self._values: dict[NearMiss, str] = {}
         self._same_instant = 0
         self._granted: bool | None = None
 
@@ -77,9 +78,11 @@ class Around:
         if not chosen:
             return
         await self._find(near.forms(chosen), near.prefix(presented), presented)
+        await self._tell_whose()
         if self._options.hashing is Hashing.PLAIN or self._near:
             return
         await self._find(near.digests(near.completions(presented)), None, presented)
+        await self._tell_whose()
         if self._options.hashing is Hashing.SHA256:
             spelling = ("one_case",) if near.one_case(presented) else ()
             self._flags = (*self._flags, "digests_only", *spelling)
@@ -89,6 +92,22 @@ class Around:
             miss = self._by_value(found, values) if found.value in values else self._by_ends(found, prefix, presented)
             if miss is not None and miss not in self._near:
                 self._near.append(miss)
+                if miss.column == "token":
+                    self._values[miss] = found.value
+
+    async def _tell_whose(self) -> None:
+        """Of the tokens that were found: of which tenant they are, and whether they are alive."""
+        if not self._values:
+            return
+        answer = await self._database.by_forms(list(self._values.values()))
+        for miss, value in self._values.items():
+            row = answer.by_token.get(value)
+            if row is not None:
+                known = to_known(row, "plain", self._fingerprint)
+                tenant = None if known.tenant.startswith("_") else known.tenant
+                told = msgspec.structs.replace(miss, tenant=tenant, over=_over(known, answer.source_time))
+                self._near[self._near.index(miss)] = told
+        self._values.clear()
 
     def _by_value(self, found: Found, values: Mapping[str, tuple[near.Candidate, str]]) -> NearMiss:
         candidate, form = values[found.value]
@@ -106,6 +125,13 @@ class Around:
         if change is None or _is_digest(found.value):
             return None
         return NearMiss(change, found.column, self._fingerprint(found.value.encode()), found.row, found.tenant)
+
+
+def _over(row: Known, now: float) -> str:
+    """What ended a row by `now` of its database's clock, empty while it is alive. Doorkeeper's own precedence."""
+    if row.revoked_at is not None and row.revoked_at <= now:
+        return "revoked"
+    return "expired" if row.expires_at is not None and row.expires_at < now else ""
 
 
 def _is_digest(value: str) -> bool:

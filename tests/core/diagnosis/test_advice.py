@@ -120,6 +120,18 @@ CASES = {
         "refreshed at 2026-05-17 06:08:20 UTC and kept the old token",
         "sign in again; there is no token to enter",
     ),
+    "damaged, and revoked as well": (
+        refusal(Unknown(), "unknown", around(misses=(NearMiss("quoted", "token", "f1", 1, "acme", "revoked"),)), past=None),
+        "token_mangled",
+        "the token is revoked as well. Issue a new one; when it is entered: paste the token without quotes",
+        "It is revoked as well, so that we will give you a new one.",
+    ),
+    "damaged, and alive": (
+        refusal(Unknown(), "unknown", around(misses=(NearMiss("quoted", "token", "f1", 1, "acme", ""),)), past=None),
+        "token_mangled",
+        "Okta sends it damaged: the token stands in quotes.",
+        "Please paste the token without quotes.",
+    ),
     "who signed in has no token to enter": (
         refusal(EXPIRED, "expired", around(), oauth=(REFUSED_REFRESH,)),
         "refresh_failed",
