@@ -344,6 +344,19 @@ async def test_a_server_that_speaks_another_tongue_is_unavailable(opened):
     await server.wait_closed()
 
 
+async def test_long_guesses_fill_no_query_so_that_it_fails_for_everybody(own_mariadb, opened):
+    """400 of 8 KB in one query would be 6 MB, and many a server takes no more than 1 or 4 at once."""
+    tables = await MysqlTables.create(own_mariadb.dsn(await own_mariadb.create_database()))
+    await tables.token("t", application_id=await tables.application())
+    await tables.execute("SET GLOBAL max_allowed_packet = 1048576")
+    source = opened(tables.dsn, query_timeout=30)
+    row = await until_known(source, "t")
+    looks = [source.read(secret(f"{number:04}{'x' * 8_000}")) for number in range(400)]
+    *guesses, mine = [reading.state for reading in await asyncio.gather(*looks, source.read(secret("t")))]
+    assert ([Unknown()] * 400, row) == (guesses, mine)
+    tables.close()
+
+
 async def test_a_connection_that_mysql_ended_because_it_lay_idle_costs_no_request(mariadb, mysql_tables, opened):
     """Since 8.0.24 MySQL answers the next query with error 4031 and closes; MariaDB, which is asked here, just closes."""
     await mysql_tables.token("t", application_id=await mysql_tables.application())

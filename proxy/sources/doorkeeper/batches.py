@@ -17,6 +17,10 @@ from proxy.tasks import Tasks
 BATCH_LIMIT: Final = 500
 """Look-ups in one query: an index finds as many in a few milliseconds, well within a query's time."""
 
+BATCH_CHARACTERS: Final = 256 * 1024
+"""In the forms of one query, and those of one look-up more. Ordinary tokens are 64 long, and MySQL may take no more than 1 MB at
+once (max_allowed_packet), in which each character is written as two."""
+
 QUEUE_LIMIT: Final = 10_000
 """Look-ups that may wait: 20 batches, about what a second can answer; more would only time out."""
 
@@ -75,9 +79,11 @@ class Batches(Generic[T]):
 
     def _take(self) -> list[tuple[Sequence[str], asyncio.Future[T]]]:
         taken: list[tuple[Sequence[str], asyncio.Future[T]]] = []
+        characters = 0
         with contextlib.suppress(IndexError):
-            while len(taken) < BATCH_LIMIT:
+            while len(taken) < BATCH_LIMIT and characters < BATCH_CHARACTERS:
                 item = self._waiting.popleft()
                 if not item[1].done():  # whoever asked may have gone meanwhile
                     taken.append(item)
+                    characters += sum(map(len, item[0]))
         return taken
