@@ -18,8 +18,8 @@ BATCH_LIMIT: Final = 500
 """Look-ups in one query: an index finds as many in a few milliseconds, well within a query's time."""
 
 BATCH_CHARACTERS: Final = 256 * 1024
-"""In the forms of one query, and those of one look-up more. Ordinary tokens are 64 long, and MySQL may take no more than 1 MB at
-once (max_allowed_packet), in which each character is written as two."""
+"""In the forms of one query, and those of one look-up more. Ordinary tokens are 64 long, and MySQL may take no more than 1 MB
+at once (max_allowed_packet), in which each character is written as two."""
 
 QUEUE_LIMIT: Final = 10_000
 """Look-ups that may wait: 20 batches, about what a second can answer; more would only time out."""
