@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -23,6 +24,7 @@ from proxy.core.credential import Fingerprinter, Secret
 from proxy.core.finding import Finding, Level
 from proxy.core.token import Reading, Unavailable
 from proxy.evidence import embedded, layout
+from proxy.evidence.leftovers import is_served
 from proxy.evidence.redis_store import RedisStore, StoreError
 from proxy.settings import Settings
 from proxy.tasks import Tasks
@@ -62,7 +64,7 @@ class Group(msgspec.Struct, frozen=True):
 
 async def examine(settings: Settings) -> list[Group]:
     """Look at every part."""
-    running = embedded.url_of(settings.state_dir) is not None
+    running = _runs(settings)
     groups = [
         Group("Configuration", _configuration(settings)),
         Group("State directory", _state_dir(settings)),
@@ -71,6 +73,13 @@ async def examine(settings: Settings) -> list[Group]:
     ]
     groups += await _sources(settings)
     return [*groups, Group("Store", await _store(settings))]
+
+
+def _runs(settings: Settings) -> bool:
+    """Whether a proxy runs with this state directory, as far as this user can see."""
+    with contextlib.suppress(OSError):
+        return embedded.url_of(settings.state_dir) is not None or is_served(settings.state_dir / "spool")
+    return False
 
 
 def _configuration(settings: Settings) -> tuple[Finding, ...]:

@@ -87,6 +87,20 @@ def directories(root: Path) -> Iterator[Path]:
     yield from sorted(found, key=lambda path: path.name.rpartition(".")[2])
 
 
+def is_served(root: Path) -> bool:
+    """Tell whether a living process has its spool here. OSError where this user may not look."""
+    for path in directories(root):
+        with contextlib.suppress(FileNotFoundError):
+            fd = os.open(path / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            finally:
+                os.close(fd)
+    return False
+
+
 def age(path: Path) -> float:
     """Seconds since the oldest segment was last written, 0 without one."""
     for name in segments(path):

@@ -14,6 +14,7 @@ from proxy.cli.doctor_checks import examine
 from proxy.cli.store_findings import store_findings
 from proxy.core.finding import Level
 from proxy.demo.vendor import SCHEMA
+from proxy.evidence.spool import Spool
 from proxy.settings import load
 from tests.edge.certificates import Authority
 
@@ -118,6 +119,22 @@ async def test_a_token_file_that_is_missing_or_broken_is_a_fault_and_hides_nothi
     found = await findings(built)
     (missing,) = found["Sources"]
     assert (Level.FAULT, True, True) == (missing.level, "No such file" in missing.what, "Store" in found)
+
+
+@pytest.mark.parametrize("lives", [True, False])
+async def test_ports_of_a_proxy_that_runs_with_a_store_of_its_own_are_no_fault(settings, tmp_path, lives):
+    (tmp_path / "state").mkdir(mode=0o700)
+    spool = Spool(tmp_path / "state" / "spool", 1 << 20, 1 << 24, "one")
+    if not lives:
+        spool.close()
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        found = await findings(settings(listen=port, store="redis://127.0.0.1:1"))
+    assert (Level.OK if lives else Level.FAULT) is found["Listeners"][0].level, found["Listeners"]
+    if lives:
+        spool.close()
 
 
 @pytest.mark.parametrize("level, name", [(Level.OK, "localhost"), (Level.FAULT, "other.example")])
