@@ -59,23 +59,23 @@ class Batches(Generic[T]):
             self._free.append(lane)
 
     async def _one(self, lane: int) -> None:
-        taken = self._take()
-        if not taken:
-            return
-        forms = list(dict.fromkeys(form for asked, _ in taken for form in asked))
-        try:
-            answer = await self._ask(lane, forms)
-        except BaseException as error:
-            known = error if isinstance(error, Trouble) else Trouble("error", type(error).__name__)
-            for _, future in taken:
-                if not future.done():
-                    future.set_exception(Trouble(known.why, known.detail))  # its own: raising adds to a traceback
-            if not isinstance(error, Trouble):
+        parts = collections.deque(filter(None, [self._take()]))
+        while parts:
+            taken = parts.popleft()
+            try:
+                answer = await self._ask(lane, list(dict.fromkeys(form for asked, _ in taken for form in asked)))
+            except Trouble as trouble:
+                if trouble.of_a_row and len(taken) > 1:  # the others are not to blame for it
+                    parts.extend((taken[: len(taken) // 2], taken[len(taken) // 2 :]))
+                else:
+                    _fail(taken, trouble)
+            except BaseException as error:
+                _fail([item for part in (taken, *parts) for item in part], Trouble("error", type(error).__name__))
                 raise
-        else:
-            for _, future in taken:
-                if not future.done():
-                    future.set_result(answer)
+            else:
+                for _, future in taken:
+                    if not future.done():
+                        future.set_result(answer)
 
     def _take(self) -> list[tuple[Sequence[str], asyncio.Future[T]]]:
         taken: list[tuple[Sequence[str], asyncio.Future[T]]] = []
@@ -87,3 +87,9 @@ class Batches(Generic[T]):
                     taken.append(item)
                     characters += sum(map(len, item[0]))
         return taken
+
+
+def _fail(taken: Sequence[tuple[Sequence[str], asyncio.Future[T]]], trouble: Trouble) -> None:
+    for _, future in taken:
+        if not future.done():
+            future.set_exception(Trouble(trouble.why, trouble.detail))  # its own: raising adds to a traceback
