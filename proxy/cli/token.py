@@ -60,12 +60,15 @@ def token(
         )
     moment = _instant(at)
     name, history, incidents, calls = ask(settings, lambda reader: _under_any(reader, names))
-    if history is None and calls:
+    if history is None and incidents:
+        screen.say("No source has known it here, and of such a token nothing is kept but its refusals.", "yellow")
+    if history is None and (calls or incidents):
         history = TokenHistory(name)
     if history is None:
-        screen.stop(
-            f"nothing is remembered of {name}", "It was never presented here, or past store.retention_days", Status.NOT_FOUND
-        )
+        fix = "It was never presented here, or past store.retention_days"
+        if not is_fingerprint(name):
+            fix = "By its beginning a token is found that a source has known; of others give the whole fingerprint"
+        screen.stop(f"nothing is remembered of {name}", fix, Status.NOT_FOUND)
     then = None if moment is None else known_at(history, moment)
     if as_json:
         screen.as_json({"history": history, "incidents": [i.id for i in incidents], "then": then, "oauth": calls})
@@ -139,14 +142,14 @@ def known_at(history: TokenHistory, at: float) -> KnownThen:
 
 
 def _tell(history: TokenHistory, incidents: tuple[Incident, ...]) -> None:
-    moment = now()
+    moment, seen = now(), history.first_seen is not None  # else nothing is kept of its use, which is not to say "never"
     screen.line(f"Token {history.fingerprint}", "bold")
     screen.facts(
         (
             ("tenant", history.tenant),
-            ("first seen", times.show(history.first_seen)),
-            ("last seen", times.show(history.last_seen)),
-            ("last good", f"{times.show(history.last_good)} {history.last_good_operation}"),
+            ("first seen", times.show(history.first_seen) if seen else ""),
+            ("last seen", times.show(history.last_seen) if seen else ""),
+            ("last good", f"{times.show(history.last_good)} {history.last_good_operation}" if seen else ""),
             ("first bad", times.show(history.first_bad) if history.first_bad else ""),
             ("last bad", f"{times.show(history.last_bad)} {history.last_bad_reason}" if history.last_bad else ""),
             ("answers", ", ".join(f"{word} x {count}" for word, count in sorted(history.counts.items()))),

@@ -128,6 +128,15 @@ async def test_what_is_not_there_is_said_with_what_to_do(world):
     assert "never by itself" in await page(world, "/tokens/a-token", 400)
 
 
+async def test_of_a_token_that_no_source_has_known_it_is_not_said_that_it_never_came(world):
+    guess = incident_at(world.incident.at + 1, "_unknown", fingerprint="9" * 32, reason="unknown", history=None)
+    world.witness.record(guess)
+    text = await page(world, f"/tokens/{guess.fingerprint}")
+    assert "No source has known it here" in text
+    assert f'href="/incidents/{guess.id}"' in text
+    assert "never presented" not in text
+
+
 async def test_a_store_that_is_away_is_said_and_the_spool_still_shown(world):
     world.stop_store()
     text = await page(world, f"/incidents/{world.incident.id}")
