@@ -47,6 +47,13 @@ def _server_name(value: str) -> str:
     return value
 
 
+def _bearer(value: SecretStr) -> SecretStr:
+    """Nobody could present such a token: a field ends at its white space."""
+    if any(letter.isspace() for letter in value.get_secret_value()):
+        raise ValueError("holds white space, which no bearer token can: write the token alone, on one line")
+    return value
+
+
 def _methods(value: tuple[str, ...]) -> tuple[str, ...]:
     """Methods are told apart by case (RFC 9110 section 9.1): `get` would let no request through."""
     if not value or not all(_METHOD.fullmatch(method) for method in value):
@@ -224,7 +231,7 @@ class Ops(Section):
         description="Address to listen on. Anything but loopback needs token or tls.client_ca_file.",
     )
     port: Port = Field(default=9090, description="Port to listen on; 0 takes a free one.")
-    token: SecretStr | None = Field(
+    token: Annotated[SecretStr, AfterValidator(_bearer)] | None = Field(
         default=None,
         min_length=16,
         description="Bearer token that every ops request must carry. At least 16 characters: 96 bits in base 64.",

@@ -297,6 +297,13 @@ password = "{PLANTED}"
         faults = faults_of(file, ENOUGH + '[ops]\ntoken_file = "none"\n[store]\nurl = "redis://r"\npassword_file = "empty"\n')
         assert keys(faults) == [(9, "ops.token_file"), (12, "store.password_file")]
 
+    @pytest.mark.parametrize("held", [f"{PLANTED} \n", f"{PLANTED}\n{PLANTED}\n", f"Bearer {PLANTED}"])
+    def test_token_of_operators_that_nobody_could_present_is_a_fault(self, file, held):
+        (file.parent / "t").write_text(held)
+        faults = faults_of(file, ENOUGH + '[ops]\ntoken_file = "t"\n')
+        assert [fault.key for fault in faults] == ["ops.token"]
+        assert PLANTED not in str(SettingsFault(faults))
+
     def test_given_twice_is_a_fault(self, file):
         faults = faults_of(file, ENOUGH + f'[ops]\ntoken = "{PLANTED}"\ntoken_file = "x"\n')
         assert keys(faults) == [(10, "ops.token_file")]
