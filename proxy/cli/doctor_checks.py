@@ -83,8 +83,11 @@ def _runs(settings: Settings) -> bool:
 
 
 def _configuration(settings: Settings) -> tuple[Finding, ...]:
-    warnings = tuple(Finding(Level.WARNING, f"{w.key}: {w.message}", w.fix) for w in settings.warnings)
-    return warnings or (_ok("no fault, no warning"),)
+    found = [Finding(Level.WARNING, f"{w.key}: {w.message}", w.fix) for w in settings.warnings]
+    log = Path(settings.log.destination)
+    if str(log) not in ("stdout", "stderr") and (log.is_dir() or not os.access(log if log.exists() else log.parent, os.W_OK)):
+        found.append(_fault(f"log.destination {log} cannot be written", "name a file that the proxy's user may write"))
+    return tuple(found) or (_ok("no fault, no warning"),)
 
 
 def _state_dir(settings: Settings) -> tuple[Finding, ...]:

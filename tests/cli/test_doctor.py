@@ -121,6 +121,13 @@ async def test_a_token_file_that_is_missing_or_broken_is_a_fault_and_hides_nothi
     assert (Level.FAULT, True, True) == (missing.level, "No such file" in missing.what, "Store" in found)
 
 
+@pytest.mark.parametrize("place, levels", [("w.log", [Level.OK]), ("none/w.log", [Level.FAULT]), ("", [Level.FAULT])])
+async def test_a_log_that_cannot_be_written_keeps_the_proxy_from_starting(settings, tmp_path, place, levels):
+    found = (await findings(settings(more=f'[log]\ndestination = "{tmp_path / place}"')))["Configuration"]
+    assert levels == [finding.level for finding in found]
+    assert not (tmp_path / "w.log").exists()
+
+
 @pytest.mark.parametrize("lives", [True, False])
 async def test_ports_of_a_proxy_that_runs_with_a_store_of_its_own_are_no_fault(settings, tmp_path, lives):
     (tmp_path / "state").mkdir(mode=0o700)
