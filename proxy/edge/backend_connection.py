@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import select
 from collections.abc import Callable
 from typing import Any, Final, cast
@@ -92,12 +93,31 @@ class BackendConnection:
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol. How it ended decides whether a body that ends with its connection is whole."""
+        if exc is not None:
+            self._read_last()
         self._lost = True
         self._deadlines.forget(self)
         self._on_lost(self)
         self._broken_off(clean=exc is None)
         if self.on_drain is not None:
             self.on_drain()
+
+    def _read_last(self) -> None:
+        """Take what the kernel still holds of the answer when a write has failed: who refuses a body early may answer and close
+        with the rest unread. The transport closes its socket only after it has told us that it is lost."""
+        told = self._transport.get_extra_info
+        sock = told("socket")
+        if sock is None or told("sslcontext") is not None:
+            return
+        self._dirty = True
+        left = EARLY_BODY_LIMIT
+        with contextlib.suppress(OSError):
+            while left > 0 and (self._due or (self._decoder is not None and not self._decoder.done)):
+                data = os.read(sock.fileno(), left)
+                if not data:
+                    break
+                left -= len(data)
+                self.data_received(data)
 
     def eof_received(self) -> bool:
         """See asyncio.Protocol. A backend that has finished writing has finished: the transport closes."""

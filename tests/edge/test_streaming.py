@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import socket
+import struct
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import cast
 
 import psutil
 import pytest
 
+from proxy.core.grammar import Limits
+from proxy.edge.backend_connection import BackendConnection
+from proxy.edge.deadlines import Deadlines
 from tests.edge.backend import Talk
 from tests.edge.world import GOOD, World, get, until
 
@@ -197,3 +203,32 @@ async def test_a_backend_that_does_not_read_holds_the_client_back(world: World):
         await sending
         assert (200, total) == (answer.status, answer.json()["octets"])
         assert GOOD not in client.seen
+
+
+@pytest.mark.parametrize(
+    "length", [b"Content-Length: 2\r\n", b"Content-Length: 3\r\n", b""], ids=["whole", "cut", "until close"]
+)
+async def test_an_answer_that_came_before_a_write_failed_is_read(length: bytes):
+    """A backend refuses a body from its head alone and closes with the rest unread: its answer counts."""
+    loop = asyncio.get_running_loop()
+    lost: list[BackendConnection] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        connection = BackendConnection(Deadlines(), Limits(), lost.append)
+        made = loop.create_connection(lambda: cast("asyncio.Protocol", connection), *server.getsockname())
+        transport, _ = await made
+        backend, _ = await loop.sock_accept(server)
+    connection.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n", b"POST", 30.0)
+    await loop.sock_recv(backend, 65_536)
+    backend.send(b"HTTP/1.1 413 Content Too Large\r\n" + length + b"\r\n{}")
+    backend.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    backend.close()
+    for _ in range(2):  # within this turn of the loop: it has not read yet
+        connection.write(b"x" * 65_536)
+    answer = await connection.answer()
+    assert (413, b"{}") == (answer.status, b"".join(connection._early))
+    while not lost:
+        await asyncio.sleep(0)
+    assert (length == b"Content-Length: 2\r\n") is connection.complete
+    assert not connection.reusable()
+    assert transport.is_closing()
