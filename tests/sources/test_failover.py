@@ -150,7 +150,11 @@ async def test_a_server_of_another_history_is_asked_for_every_row(postgres_insta
                 written.append(await tables.connection.fetchval("SELECT xmin::text FROM oauth_access_tokens"))
         assert written[0] == written[1]
         async with Relay(own_postgres.port) as relay:
-            source = opened(f"postgresql://{SUPERUSER}:{PASSWORD}@127.0.0.1:{relay.port}/postgres")
+            source = opened(
+                f"postgresql://{SUPERUSER}:{PASSWORD}@127.0.0.1:{relay.port}/postgres",
+                query_timeout=PATIENCE,
+                connect_timeout=PATIENCE,
+            )
             row = await until_known(source, "t")
             assert (await source.reread([row]))[row.row].state == row
             relay.to = other.port
@@ -163,7 +167,7 @@ async def test_a_server_of_another_history_is_asked_for_every_row(postgres_insta
 async def test_what_the_primary_ended_is_not_let_in_by_a_replica_that_never_heard_of_it(pair, opened, tasks):
     """The primary dies with a revocation that it had not passed on. We had seen it: until there is a primary, that is a 503."""
     primary, replica = pair
-    source = opened(primary.dsn(), replica=replica.dsn())
+    source = opened(primary.dsn(), replica=replica.dsn(), query_timeout=PATIENCE, connect_timeout=PATIENCE)
     await until_known(source, "t")
     ahead = 0.0
     fresh = Fresh(source, tasks, monotonic=lambda: time.monotonic() + ahead)

@@ -380,7 +380,11 @@ async def test_a_connection_that_mysql_ended_because_it_lay_idle_costs_no_reques
 
     clients: dict[asyncio.StreamWriter, asyncio.StreamWriter] = {}
     async with await asyncio.start_server(between, "127.0.0.1", 0) as server:
-        source = opened(mysql_tables.dsn.replace(f":{mariadb.port}/", f":{server.sockets[0].getsockname()[1]}/"))
+        source = opened(
+            mysql_tables.dsn.replace(f":{mariadb.port}/", f":{server.sockets[0].getsockname()[1]}/"),
+            query_timeout=30,
+            connect_timeout=30,
+        )
         row = await until_known(source, "t")
         lay_idle.extend(clients)
         assert (await source.second_look(secret("t"))).state == row
@@ -407,3 +411,5 @@ async def test_a_grant_of_the_same_application_and_owner_is_told(mysql_tables, o
     states = {token: (await source.read(secret(token))).state for token in ("mine", "another's")}
     told = [(await source.surroundings(secret(token), state)).granted for token, state in states.items()]
     assert [True, False] == told
+    await mysql_tables.execute("UPDATE oauth_access_grants SET created_at = created_at - INTERVAL 1 DAY")
+    assert (await source.surroundings(secret("mine"), states["mine"])).granted is False, "of another sign-in"

@@ -24,6 +24,7 @@ from tests.sources.test_doorkeeper_faults import PATIENCE, until_known
 
 pytestmark = pytest.mark.slow
 
+UNHURRIED = {"query_timeout": PATIENCE, "connect_timeout": PATIENCE}
 Place = tuple[Tables | MysqlTables, int]
 
 
@@ -96,7 +97,7 @@ def old(monkeypatch):
 
 async def test_a_server_that_is_no_longer_the_one_is_left_though_it_answers(moving, opened, old):
     """A primary that was demoted while it ran, as MySQL's are, or a name that leads elsewhere."""
-    source = opened(moving.dsn, query_timeout=PATIENCE)
+    source = opened(moving.dsn, **UNHURRIED)
     row = await until_known(source, "t")
     assert (await source.reread([row]))[row.row].state == row
     await moving.move()
@@ -109,7 +110,7 @@ async def test_a_server_that_is_no_longer_the_one_is_left_though_it_answers(movi
 
 @pytest.mark.parametrize("way", ["nobody answers there", "nobody is there"])
 async def test_where_no_other_connection_is_to_be_had_the_old_one_serves_on(moving, opened, old, way):
-    source = opened(moving.dsn)
+    source = opened(moving.dsn, **UNHURRIED)
     row = await until_known(source, "t")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         moving.relay.to = silent.getsockname()[1] if way == "nobody answers there" else free_port()
@@ -121,7 +122,7 @@ async def test_where_no_other_connection_is_to_be_had_the_old_one_serves_on(movi
 
 
 async def test_a_connection_that_something_on_the_way_forgot_while_it_lay_idle_costs_no_request(moving, opened, old):
-    source = opened(moving.dsn)
+    source = opened(moving.dsn, **UNHURRIED)
     row = await until_known(source, "t")
     moving.relay._dead |= moving.relay._open
     old(source, moving.driver)

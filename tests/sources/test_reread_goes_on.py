@@ -17,6 +17,7 @@ from tests.sources.conftest import secret
 from tests.sources.test_doorkeeper_faults import PATIENCE
 from tests.sources.test_fresh import ALIVE, Clock, Scripted, T
 
+UNHURRIED = {"query_timeout": PATIENCE, "connect_timeout": PATIENCE}
 TABLES = ("oauth_access_tokens", "oauth_applications", "oauth_access_grants", "users")
 
 
@@ -34,7 +35,7 @@ async def test_a_role_that_may_have_one_connection_only(postgres, tables, opened
     role = await postgres.create_role(options="LOGIN CONNECTION LIMIT 1")
     await tables.execute(f'GRANT SELECT ON {", ".join(TABLES)} TO "{role}"')
     name = await tables.connection.fetchval("SELECT current_database()")
-    await revoked_as_the_re_read_sees_it(opened(postgres.dsn(name, user=role)), tables)
+    await revoked_as_the_re_read_sees_it(opened(postgres.dsn(name, user=role), **UNHURRIED), tables)
 
 
 async def test_a_user_of_mariadb_who_may_have_one_connection_only(mariadb, mysql_tables, opened):
@@ -42,7 +43,9 @@ async def test_a_user_of_mariadb_who_may_have_one_connection_only(mariadb, mysql
     database = await mysql_tables.execute("SELECT DATABASE()")
     await mysql_tables.execute("CREATE USER alone@'%' IDENTIFIED BY 'alone' WITH MAX_USER_CONNECTIONS 1")
     await mysql_tables.execute(f"GRANT SELECT ON {database}.* TO alone@'%'")
-    await revoked_as_the_re_read_sees_it(opened(mariadb.dsn(database, user="alone", password="alone")), mysql_tables)
+    await revoked_as_the_re_read_sees_it(
+        opened(mariadb.dsn(database, user="alone", password="alone"), **UNHURRIED), mysql_tables
+    )
     await mysql_tables.execute("DROP USER alone@'%'")
 
 
@@ -52,7 +55,7 @@ async def test_one_account_that_the_vendors_sql_cannot_take_keeps_no_other_from_
     names = [f"t{owner}" for owner in owners]
     for name, owner in zip(names, owners, strict=True):
         await tables.token(name, application_id=application, resource_owner_id=owner)
-    source = opened(tables.dsn, owner=Owner("users", active="account::int = 1"))
+    source = opened(tables.dsn, owner=Owner("users", active="account::int = 1"), **UNHURRIED)
     rows = [(await source.read(secret(name))).state for name in names]
     await tables.execute("UPDATE users SET account = 'one' WHERE id = $1", owners[7])
     looks = [reading.state for reading in await asyncio.gather(*(source.read(secret(name)) for name in names))]
@@ -73,6 +76,7 @@ async def test_the_same_in_mariadb(mysql_tables, opened):
         mysql_tables.dsn,
         owner=Owner("users", tenant="(SELECT x.email FROM users AS x WHERE x.account = sw_account.account)"),
         tenant_from=TenantFrom.OWNER,
+        **UNHURRIED,
     )
     rows = [(await source.read(secret(name))).state for name in names]
     await mysql_tables.owner(account="7")

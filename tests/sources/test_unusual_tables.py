@@ -10,7 +10,9 @@ from proxy.sources.doorkeeper.options import Hashing
 from tests.servers.postgres import PostgresServer
 from tests.sources.conftest import secret, tables_in
 from tests.sources.doorkeeper_tables import MODERN, Tables, digest
+from tests.sources.test_doorkeeper_faults import PATIENCE
 
+UNHURRIED = {"query_timeout": PATIENCE, "connect_timeout": PATIENCE, "surroundings_timeout": PATIENCE}
 TABLES = "oauth_access_tokens, oauth_applications, oauth_access_grants, users"
 
 
@@ -29,7 +31,7 @@ async def test_rows_that_a_policy_hides_are_not_rows_that_are_gone(postgres: Pos
     await tables.token("t", application_id=await tables.application())
     role = await postgres.create_role()
     await tables.execute(f'GRANT SELECT ON {TABLES} TO "{role}"')
-    source = opened(postgres.dsn(await name_of(tables), user=role), pgbouncer=pgbouncer)
+    source = opened(postgres.dsn(await name_of(tables), user=role), pgbouncer=pgbouncer, **UNHURRIED)
     row = await known(source, "t")
     await tables.execute("ALTER TABLE oauth_access_tokens ENABLE ROW LEVEL SECURITY")
     hidden = [(await source.second_look(secret("t"))).state, (await source.reread([row]))[row.row].state]
@@ -57,7 +59,7 @@ async def elsewhere(postgres: PostgresServer, tables):
 
 async def test_a_revocation_in_a_foreign_table_is_seen_by_the_re_read(tables, elsewhere, opened):
     await tables.token("t", application_id=await tables.application())
-    source = opened(elsewhere)
+    source = opened(elsewhere, **UNHURRIED)
     row = await known(source, "t")
     await tables.execute("UPDATE oauth_access_tokens SET revoked_at = '2026-01-01'")
     again = (await source.reread([row]))[row.row].state
@@ -74,7 +76,7 @@ CREATE TABLE clients (LIKE oauth_applications)
 async def test_a_revocation_in_a_foreign_part_of_a_table_is_seen_by_the_re_read(tables, elsewhere, opened):
     await tables.token("t", application_id=await tables.application())
     async with tables_in(elsewhere, PARTLY_FOREIGN):
-        source = opened(elsewhere, tokens="whole", applications="clients")
+        source = opened(elsewhere, tokens="whole", applications="clients", **UNHURRIED)
         row = await known(source, "t")
         await tables.execute("UPDATE oauth_access_tokens SET revoked_at = '2026-01-01'")
         again = (await source.reread([row]))[row.row].state
@@ -86,7 +88,7 @@ async def test_a_token_that_a_vendor_blanks_keeps_no_other_from_being_read_again
     application = await tables.application()
     for token in ("t", "u"):
         await tables.token(token, application_id=application)
-    source = opened(tables.dsn)
+    source = opened(tables.dsn, **UNHURRIED)
     blanked, other = await known(source, "t"), await known(source, "u")
     await tables.execute("ALTER TABLE oauth_access_tokens ALTER token DROP NOT NULL")
     await tables.execute("UPDATE oauth_access_tokens SET token = NULL WHERE token = 't'")
@@ -97,7 +99,7 @@ async def test_a_token_that_a_vendor_blanks_keeps_no_other_from_being_read_again
 async def test_the_same_in_mariadb(mysql_tables, opened):
     application = await mysql_tables.application()
     keys = [await mysql_tables.token(token, application_id=application) for token in ("t", "u")]
-    source = opened(mysql_tables.dsn)
+    source = opened(mysql_tables.dsn, **UNHURRIED)
     rows = [await known(source, token) for token in ("t", "u")]
     await mysql_tables.execute("ALTER TABLE oauth_access_tokens MODIFY token varchar(255) NULL")
     await mysql_tables.execute("UPDATE oauth_access_tokens SET token = NULL WHERE token = 't'")
@@ -111,7 +113,7 @@ async def test_columns_of_fixed_length_hold_whole_tokens_and_keys(database, open
     )
     async with tables_in(database, fixed) as tables:
         await tables.token(digest("t"), application_id=await tables.application())
-        source = opened(tables.dsn, hashing=Hashing.SHA256)
+        source = opened(tables.dsn, hashing=Hashing.SHA256, **UNHURRIED)
         row = await known(source, "t")
         assert (await source.reread([row]))[row.row].state == row
         assert (await source.surroundings(secret("t"), row)).error is None
