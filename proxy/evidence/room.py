@@ -1,4 +1,5 @@
-"""Makes room in the embedded store when it is full: the oldest incidents go, so that old evidence never blocks new.
+"""Makes room in the embedded store when it is full: the oldest incidents and days of activity go, so that old evidence never
+blocks new, and no counts of requests take the place of incidents.
 
 Only for the store that we bring along, which has a bound of our own; somebody else's store is left alone (the spool waits, and
 readiness says so). Deleting is allowed to a store that is out of memory; what needs memory comes after it.
@@ -8,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from proxy.core.incident import Incident, time_of
-from proxy.evidence import keys, queries
+from proxy.evidence import keys, queries, writes
 from proxy.evidence.redis_store import Command, RedisStore, StoreError
 
 BATCH: Final = 1_000
@@ -25,7 +27,7 @@ FROM_ONE: Final = 200
 """Oldest entries read of one stream at once."""
 
 Told = Callable[[int, float], None]
-"""Gets how many incidents went, and the time (epoch seconds) of the newest of them."""
+"""Gets how many incidents went, and the time (epoch seconds) of the newest of them; for a day of activity 0 and its end."""
 
 
 class _Old(msgspec.Struct, frozen=True, order=True):
@@ -41,18 +43,24 @@ def is_full(error: StoreError) -> bool:
 
 
 class Room:
-    """Removes the oldest incidents, a bounded batch at a time. `removed` counts them."""
+    """Removes the oldest evidence, a bounded batch of incidents or a day of activity at a time. `removed` counts incidents."""
 
-    def __init__(self, store: RedisStore, told: Told, batch: int = BATCH) -> None:
+    def __init__(self, store: RedisStore, told: Told, batch: int = BATCH, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._told = told
         self._batch = batch
+        self._clock = clock
         self._until: float | None = None
         self.removed = 0
 
     async def make(self) -> int:
-        """Remove one batch; returns how many went, 0 when there is none left. StoreError."""
+        """Remove one batch; returns how many entries went, 0 when there is none left. StoreError."""
         oldest = await self._oldest()
+        day, counts = await self._oldest_day()
+        if counts:
+            oldest = [old for old in oldest if old.arrived[0] < (day + 1) * writes.DAY * 1000]
+            if not oldest:
+                return await self._remove_day(day, counts)
         if not oldest:
             return 0
         found = await queries.incidents(self._store, [old.incident for old in oldest])
@@ -85,6 +93,28 @@ class Room:
         answers = await self._store.run([("XRANGE", stream, "-", "+", "COUNT", FROM_ONE) for stream in streams])
         entries = (_old(stream, item) for stream, answer in zip(streams, answers, strict=True) for item in answer or [])
         return heapq.nsmallest(self._batch, entries)
+
+    async def _oldest_day(self) -> tuple[int, list[str]]:
+        """The oldest day (since the epoch) before today with activity, and its keys; no keys when there is none."""
+        oldest, found = int(self._clock() // writes.DAY), list[str]()
+        async for name in self._store.scan("sw:{????}:act:*", "hash"):
+            day = name.split(":", 4)[3]
+            if not day.isdigit() or int(day) > oldest or (int(day) == oldest and not found):
+                continue
+            if int(day) < oldest:
+                oldest, found = int(day), []
+            found.append(name)
+        return oldest, found
+
+    async def _remove_day(self, day: int, counts: list[str]) -> int:
+        """The beats first: without the counts they would prove that nothing came."""
+        index = keys.heartbeat_instances(day)
+        (names,) = await self._store.run([("HKEYS", index)])
+        beats = [keys.heartbeats(day, queries.as_text(name)) for name in names]
+        await self._store.run([("DEL", key) for key in (*beats, index)])
+        await self._store.run([("DEL", name) for name in counts])
+        self._told(0, (day + 1) * float(writes.DAY))
+        return len(counts)
 
     async def _streams(self) -> list[str]:
         found: set[str] = set()

@@ -103,9 +103,12 @@ class Shipper:
 
     async def flush(self, deadline: float) -> bool:
         """Ship all there is now, for at most `deadline` seconds; for the end of the process. True when nothing is left."""
+        until = time.monotonic() + deadline
         try:
             async with asyncio.timeout(deadline):
                 while self.waiting:
+                    if time.monotonic() > until:  # a library may have swallowed the cancellation, which comes once
+                        return False
                     try:
                         await self._ship_own()
                     except Exception:  # noqa: BLE001 - whatever the store's client meets, until the deadline it is tried again

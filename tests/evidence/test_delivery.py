@@ -255,6 +255,25 @@ async def test_unreadable_records_are_set_aside_and_do_not_block_the_rest(spool,
     assert b"hologram" in (spool_root / "unreadable.lines").read_bytes()
 
 
+class Swallowing(RedisStore):
+    """Its library takes a cancellation for its own time limit."""
+
+    async def run(self, commands, *, copied=False, size=0):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise StoreError("timeout", "") from None
+        return []
+
+
+async def test_a_cancellation_that_a_library_swallowed_keeps_no_process_from_its_end(spool, store):
+    Witness(spool).record(make_incident(time.time()))
+    flushing = asyncio.ensure_future(Shipper(spool, Swallowing(store._client)).flush(0.2))
+    done, _ = await asyncio.wait({flushing}, timeout=10)
+    flushing.cancel()
+    assert [False] == [task.result() for task in done]
+
+
 async def test_an_empty_store_gets_its_number_again(spool, store):
     shipper = Shipper(spool, store)
     for _ in range(2):
