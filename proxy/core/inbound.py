@@ -348,8 +348,10 @@ class Heads:
         self._end = held.find(b"\r\n\r\n", max(0, self._scanned - 3), self._limits.head + 4)
         if self._end >= 0:
             return True
-        seen, self._scanned = self._scanned, len(held)
-        return self._scanned >= self._limits.head + 4 or (self._scanned > 0 and _is_lost(held, seen, self._limits))
+        if len(held) >= self._limits.head + 4 or (held and _is_lost(held, self._scanned, self._limits)):
+            return True  # and still is when asked again
+        self._scanned = len(held)
+        return False
 
     def take(self) -> Inbound | Fault | BadCredential:
         """Parse the head that is ready and leave what follows it."""

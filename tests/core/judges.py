@@ -28,6 +28,7 @@ def drive_heads(parts: Sequence[bytes]) -> list[Inbound | Fault | BadCredential]
     for part in parts:
         heads.held += part
         while heads.ready():
+            assert heads.ready(), "asked once more"
             found.append(heads.take())
             if not isinstance(found[-1], Inbound):
                 return found

@@ -242,6 +242,10 @@ LOST = [
             ("a target too long", b"GET /" + b"a" * 17_000 + b" HTTP/1.1\r\n", 414, "target_too_long"),
         )
     ),
+    *(
+        Case(f"after another: {name}", req() + sent, (200, 400), reached=1)
+        for name, sent in (("all line ends LF", req().replace(b"\r\n", b"\n")), ("what is left of a body", b" world"))
+    ),
     refused("a fault before it counts first", b"GET / HTTP/1.1\r\nA : b\r\nC: d\n\n", why="space_before_colon"),
     refused("LF before too many fields", req(b"GET / HTTP/1.1", b"A: b\nC: d", *[b"A: b"] * 200), why="bare_cr_or_lf"),
     refused("a credential is no request line", b"Authorization: \x01\r\nGET / HTTP/1.0\r\n\r\n", why="control_character"),
