@@ -143,6 +143,63 @@ async def revoked_after_a_refresh_which_may_have_done_it(w: World) -> str:
     return await _revoked_after_a_refresh_that_nobody_used(w)
 
 
+async def _another_signed_in(w: World) -> str:
+    """Two hours before, past us; then the first connection is ended by hand."""
+    await w.build()
+    token = await w.customer(refresh_token="r-1", expires_in=315_360_000)
+    await w.works(token, 2)
+    application, owner = w.party(token)
+    made = f"=({UTC_NOW}) - interval '2 hours'"
+    await w.issue(application, owner, created_at=made, refresh_token="r-2", expires_in=315_360_000)
+    await w.revoke(token)
+    return await named(w, await w.until_failing(token))
+
+
+@nearly("token_rotated")
+async def another_connection_signed_in_two_hours_before(w: World) -> str:
+    return await _another_signed_in(w)
+
+
+@nearly("token_rotated", really="token_revoked")
+async def another_connection_refreshes_in_the_second_of_the_revocation(w: World) -> str:
+    v = await _vendor(w)
+    okta = await Connection.of(v)
+    other = Connection(v, okta.application, okta.owner, okta.uid)
+    await other.authorize()
+    await w.works(okta.access)
+    await w.works(other.access, address="198.51.100.9")
+    assert (await other.refresh())[0] == 200
+    await w.works(other.access, address="198.51.100.9")
+    await w.revoke(okta.access)
+    return await named(w, await w.until_failing(okta.access))
+
+
+@plays("token_rotated")
+async def cleaned_up_after_the_refresh(w: World) -> str:
+    okta = await Connection.of(await _vendor(w))
+    old = okta.access
+    await w.works(old)
+    assert (await okta.refresh())[0] == 200
+    await w.works(okta.access)
+    await w.delete(old)
+    return await named(w, await w.until_failing(old))
+
+
+@nearly("refresh_impossible", really="token_expired")
+async def a_pasted_token_with_an_end_and_an_old_grant(w: World) -> str:
+    await w.build()
+    token = await w.customer(expires_in=14 * 86_400 + 2)
+    application, owner = w.party(token)
+    await w.db.execute(
+        "INSERT INTO oauth_access_grants (resource_owner_id, application_id, token, expires_in, created_at) "
+        "VALUES ($1, $2, 'g', 600, (now() AT TIME ZONE 'utc') - interval '1 year')",
+        owner,
+        application,
+    )
+    await w.works(token)
+    return await named(w, await w.until_failing(token))
+
+
 @nearly("token_rotated", really="token_superseded")
 async def regenerated_with_refresh_tokens_and_used_at_once(w: World) -> str:
     await w.build()

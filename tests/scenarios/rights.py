@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from aiohttp import web
+
 from tests.scenarios.plays import named, nearly, plays
 from tests.scenarios.world import ENTRA, World, refused, until
 
@@ -67,6 +69,15 @@ async def the_backend_refuses_everybody_in_that_minute(w: World) -> str:
     return await named(w, await w.fails(token))
 
 
+@nearly("owner_inactive", really="backend_disagrees")
+async def the_page_of_a_tier_before_the_backend(w: World) -> str:
+    await w.build()
+    token = await w.customer()
+    await w.db.execute("UPDATE users SET active = false")
+    w.backend.script = lambda _: web.Response(status=403, text="<html>Access denied</html>", content_type="text/html")
+    return await named(w, await w.fails(token))
+
+
 # --- scope_missing --------------------------------------------------------------------------------------------------
 
 SCOPES = '[policy]\nread_scopes = ["scim", "scim:read"]\nwrite_scopes = ["scim"]'
@@ -114,7 +125,7 @@ async def acmes_token_at_globexs_address(w: World) -> str:
     await w.works(acme, path="/t/acme/scim/v2/Users")
     await w.works(globex, path="/t/globex/scim/v2/Users", address="198.51.100.9")
     w.backend.script = refused()
-    return await named(w, await w.fails(acme, path="/t/globex/scim/v2/Users"))
+    return await named(w, await w.fails(acme, path="/t/globex/scim/v2/Users"), later=True)
 
 
 @plays("wrong_tenant")
@@ -133,6 +144,16 @@ async def the_address_names_tenants_otherwise_than_the_rows(w: World) -> str:
     await w.works(token, 2, path="/t/a-4711/scim/v2/Users")
     w.backend.script = refused()
     return await named(w, await w.fails(token, path="/t/a-4711/scim/v2/Users"), later=True)
+
+
+@nearly("wrong_tenant")
+async def one_of_two_addresses_of_its_own(w: World) -> str:
+    await w.build(more=ROUTE)
+    token = await w.customer("acme")
+    await w.works(token, 2, path="/t/acme-eu/scim/v2/Users")
+    await w.works(token, 2, path="/t/acme/scim/v2/Users")
+    w.backend.script = refused()
+    return await named(w, await w.fails(token, path="/t/acme-eu/scim/v2/Users"))
 
 
 @nearly("wrong_tenant", really="backend_disagrees")

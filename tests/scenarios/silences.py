@@ -185,3 +185,12 @@ async def it_arrived_with_a_token_that_nobody_knows(w: World) -> str:
     await past.write([*every(300, NOW - 4 * HOUR, NOW, "globex"), *strangers])
     await past.beats(NOW - 4 * HOUR, NOW)
     return await _asked(w, NOW - 3 * HOUR, NOW - HOUR, "--reported", _iso(NOW - 2 * HOUR))
+
+
+@nearly("never_arrived")
+async def reported_in_another_time_zone(w: World) -> str:
+    past = Past(w)
+    refusal = (NOW - 4 * HOUR, "acme", 401)
+    await past.write([*every(HOUR, NOW - 9 * DAY, NOW - 4 * HOUR, "acme"), refusal, *every(300, NOW - 9 * HOUR, NOW, "globex")])
+    await past.beats(NOW - 9 * HOUR, NOW)
+    return await _asked(w, NOW - 3 * HOUR, NOW - HOUR, "--reported", _iso(NOW - 2 * HOUR))

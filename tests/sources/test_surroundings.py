@@ -167,6 +167,8 @@ async def test_a_grant_of_the_same_application_and_owner_is_told(tables, opened)
     source = opened(tables.dsn)
     told = [(await look(source, token))[1].granted for token in ("mine", "of another application", "of nobody", "never issued")]
     assert [True, False, None, None] == told
+    await tables.execute("UPDATE oauth_access_grants SET created_at = created_at - interval '1 day'")
+    assert (await look(opened(tables.dsn), "mine"))[1].granted is False, "of another sign-in"
     await tables.execute("DROP TABLE oauth_access_grants")
     assert (await look(opened(tables.dsn), "mine"))[1].granted is None
 

@@ -19,6 +19,8 @@ SAME_REQUEST: Final = 1.0
 """Seconds between the arrival of a request and a revocation that this request causes at Doorkeeper."""
 ROUND_TRIP: Final = 0.1
 """Seconds: a client needs longer between receiving a refreshed token and its first use; a regeneration takes less."""
+USED_SOON: Final = 60.0
+"""Seconds: a client refreshes when it has something to send, and uses what it gets at once."""
 AT_ONCE: Final = "no_previous_refresh_token"
 """The schema flag of a Doorkeeper without that column: a refresh itself revokes the row (refresh_token_request.rb)."""
 UNUSED: Final = "The successor has not been used yet; Doorkeeper revokes the old token only at its first use."
@@ -92,10 +94,7 @@ def _presented_again(scene: Scene) -> Found | None:
 def _by_use(scene: Scene, row: Known, end: float) -> Found | None:
     """The trace that is left once Doorkeeper has emptied the successor's previous_refresh_token at its first use: a newer
     row, issued before this one's end and used since. Regenerating leaves the opposite order: revoked, then issued."""
-    newer = [
-        s for s in replacements(scene)
-        if s.used is not False and s.refreshable is not False and s.created_at < end and s.revoked_at != end
-    ]  # fmt: skip
+    newer = _perhaps_refreshed(scene, end)
     if not newer:
         return None
     newest = newer[-1]
@@ -114,6 +113,17 @@ def _by_use(scene: Scene, row: Known, end: float) -> Found | None:
     used = (f"The newer token was first used at {utc(first_use)}, when this one ended.",) if exact else ()
     strong = Confidence.CERTAIN if exact else Confidence.LIKELY
     return _rotated(scene, row, newest.created_at, Confidence.POSSIBLE if against else strong, (line, *used), against)
+
+
+def _perhaps_refreshed(scene: Scene, end: float) -> list[Sibling]:
+    """Newer rows that may have come from this row's refresh token and have been used: of none of them it is known how it was
+    issued."""
+    issued = {e.created for e in scene.evidence.oauth} - {""}
+    return [
+        s for s in replacements(scene)
+        if s.fingerprint not in issued
+        and s.used is not False and s.refreshable is not False and s.created_at < end and s.revoked_at != end
+    ]  # fmt: skip
 
 
 def _too_near(newer: Sibling, end: float, first_use: float | None) -> tuple[str, ...]:
@@ -143,7 +153,7 @@ def _worked_after(scene: Scene, end: float) -> bool:
 
 
 def _far(newer: Sibling, end: float) -> bool:
-    return end - newer.created_at > HANDOVER
+    return end - newer.created_at > USED_SOON
 
 
 def _by_successor(scene: Scene, row: Known, successor: Sibling) -> Found:
@@ -226,11 +236,17 @@ def _other_reasons(scene: Scene, end: float) -> tuple[str, ...]:
     if scene.mass or row is None or _revocations(scene):
         return ()
     unused = [s for s in scene.related("successor") if s.created_at <= end]
+    unseen = [s for s in _perhaps_refreshed(scene, end) if end - s.created_at <= HANDOVER and scene.first_use(s) is None]
     stranger = NULLABLE in scene.flags and not row.refreshable and _strangers(scene, end)
     return (
         *(
             (f"The client had refreshed at {utc(unused[0].created_at)}; this may be the end of the old token.",)
             if unused
+            else ()
+        ),
+        *(
+            (f"A newer token was issued {utc(unseen[-1].created_at)}; if by a refresh, its first use may have ended this.",)
+            if unseen and row.refreshable and AT_ONCE not in scene.flags
             else ()
         ),
         *(("A stranger's request may have revoked it (doorkeeper#1497).",) if stranger else ()),
@@ -311,7 +327,8 @@ ROTATED: Final = Rule(
     Code.TOKEN_ROTATED,
     "The client refreshed its token and went on with the old one, which Doorkeeper revoked at the first use of the new one.",
     "Another row came from this row's refresh token (its previous_refresh_token, or a refresh that passed through here), and "
-    "this row was revoked at or after that; or a newer row with a refresh token was first used here as this one ended. A "
+    "this row was revoked at or after that; or a newer row with a refresh token, of which it is not known how it was issued, "
+    "was first used here as this one ended, or was issued within the minute before that and its first use not seen. A "
     "successor that nobody has used yet decides nothing, though its refresh passed through here.",
     "{client} refreshed at {refreshed} and kept the old token. Check that one connection only uses these credentials; have the "
     "customer authorize again.",

@@ -69,6 +69,20 @@ def _not_the_owner(scene: Scene) -> tuple[str, ...]:
             else ()
         ),
         *((f"The backend refused live tokens of {listed(beside)} in the same minute.",) if beside else ()),
+        *_said_otherwise(scene),
+    )
+
+
+def _said_otherwise(scene: Scene) -> tuple[str, ...]:
+    """The refusal names another reason, or is the page of a tier that knows of no owner."""
+    answer = scene.backend
+    if answer is None:
+        return ()
+    said = " ".join(sorted(answer.www_authenticate)).lower()
+    word = next((word for word in ("insufficient_scope", "expired", "revoked") if word in said), "")
+    return (
+        *((f"The backend gave another reason: {word}.",) if word else ()),
+        *(("The answer is an HTML page, as of a tier before the backend.",) if "html" in answer.content_type.lower() else ()),
     )
 
 
@@ -157,7 +171,7 @@ def examine_tenant(scene: Scene) -> Found | None:
         return None
     history = scene.incident.history if scene.incident else None
     usual = history.last_good_address if history is not None else ""
-    proven = bool(usual) or scene.evidence.addressed_serves is True
+    proven = scene.evidence.addressed_serves is True
     return Found(
         Confidence.LIKELY if proven else Confidence.POSSIBLE,
         f"The token is of tenant {row.tenant} and was presented at the address of {addressed}.",
@@ -197,7 +211,8 @@ SCOPE: Final = Rule(
 TENANT: Final = Rule(
     Code.WRONG_TENANT,
     "A live token of one tenant is used at the address of another.",
-    "The row's tenant differs from that of the path or host, the row is alive, and the backend refused.",
+    "The row's tenant differs from that of the path or host, at which tokens of that tenant are served; the row is alive, "
+    "and the backend refused.",
     "The token is of {ours}, the address of {addressed}. Correct the base URL or the token at {client}.",
     "The base URL and the access token in {client} belong to two different accounts. Please check the base URL, and enter the "
     "token of the same account. {steps}",

@@ -16,6 +16,8 @@ from proxy.core.silence import allowed, profile_of
 
 PROVEN: Final = 0.99
 """Share of the time for which the listener must be proven up: heartbeats come every few seconds, and restarts take seconds."""
+ZONES: Final = 15 * 3_600.0
+"""Seconds by which a time can be misread for one of another time zone (UTC-12 to UTC+14), and some for the clock."""
 LEARNED: Final = 7 * 86_400.0
 """Seconds of past without which no weekend has been seen."""
 
@@ -81,6 +83,15 @@ def _ordinary(activity: Activity) -> float | None:
     )
 
 
+def _refused_before(activity: Activity | None, reported: float) -> tuple[str, ...]:
+    """A refusal so shortly before that the customer may speak of it, by another clock or time zone."""
+    if activity is None or activity.last_at is None or activity.last_status not in (401, 403):
+        return ()
+    if not 0 <= reported - activity.last_at <= ZONES:
+        return ()
+    return (f"Its request at {utc(activity.last_at)} was answered {activity.last_status}: the customer may speak of that one.",)
+
+
 def examine_never_arrived(scene: Scene) -> Found | None:
     """The customer saw a failure at a time at which nothing came here, and we were listening."""
     absence, coverage = scene.evidence.absence, scene.evidence.coverage
@@ -89,12 +100,16 @@ def examine_never_arrived(scene: Scene) -> Found | None:
     if not absence.start <= absence.reported_at <= absence.end:
         return None
     sure, lines, missing = _listening(scene)
+    refused = _refused_before(scene.evidence.activity, absence.reported_at)
     gap = next((g for g in (coverage.gaps if coverage else ()) if g[0] <= absence.reported_at <= g[1]), None)
     return Found(
-        Confidence.LIKELY if sure and gap is None else Confidence.POSSIBLE,
+        Confidence.LIKELY if sure and gap is None and not refused else Confidence.POSSIBLE,
         f"No request of this tenant arrived between {utc(absence.start)} and {utc(absence.end)}.",
         evidence_for=(f"The customer reports a failure at {utc(absence.reported_at)}.", *lines, *exchange_lines(scene)),
-        evidence_against=(f"For {utc(gap[0])} to {utc(gap[1])} it is not proven that we listened.",) if gap else (),
+        evidence_against=(
+            *((f"For {utc(gap[0])} to {utc(gap[1])} it is not proven that we listened.",) if gap else ()),
+            *refused,
+        ),
         missing=missing,
         words={"start": utc(absence.start), "end": utc(absence.end), "reported": utc(absence.reported_at)},
         times={"reported_at": absence.reported_at},

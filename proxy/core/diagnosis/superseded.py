@@ -48,10 +48,9 @@ def replacements(scene: Scene) -> tuple[Sibling, ...]:
     if row is None or (row.application is None and row.owner is None):
         return ()
     refreshed = {s.row for s in scene.related("successor")}
-    event = refresh_of(scene, scene.now)
-    own = event.created if event is not None else ""
+    renewed = {e.created for e in scene.evidence.oauth if e.grant_type == "refresh_token" and 200 <= e.status < 300} - {""}
     newer = (s for s in scene.related("newer") if s.row not in refreshed and _same_party(s, row))
-    newer = (s for s in newer if not own or s.fingerprint != own)
+    newer = (s for s in newer if s.fingerprint not in renewed)
     end = revoked_at(scene)
     return tuple(s for s in newer if end is None or s.revoked_at is None or s.revoked_at > end + SAME_INSTANT)
 

@@ -15,7 +15,7 @@ from typing import Final
 from proxy.core.token import Known
 from proxy.sources.doorkeeper.mysql_schema import MysqlShape, literal, quoted
 from proxy.sources.doorkeeper.options import Options, TenantFrom, tenant_subquery
-from proxy.sources.doorkeeper.schema import Table
+from proxy.sources.doorkeeper.schema import CODE_AFTER, CODE_BEFORE, Table
 
 SIBLINGS: Final = 8
 """Rows per relation: a person reads no more, and the newest ones tell what happened."""
@@ -184,6 +184,11 @@ class Statements:
             return "SELECT NULL"
         pair = (("application_id", known.application), ("resource_owner_id", known.owner))
         where = " AND ".join(f"g.{column} = {literal(value or '')}" for column, value in pair)
+        if self.shape.grants.reads("created_at"):
+            epoch = "CAST('1970-01-01 00:00:00' AS DATETIME(6))"
+            ends = (known.created_at - CODE_BEFORE, known.created_at + CODE_AFTER)
+            span = [f"{epoch} + INTERVAL {round(at * 1e6)} MICROSECOND" for at in ends]
+            where += f" AND g.created_at BETWEEN {span[0]} AND {span[1]}"
         return f"SELECT EXISTS (SELECT 1 FROM {self.shape.grants.name} AS g WHERE {where})"
 
     def same_instant(self, known: Known) -> str:

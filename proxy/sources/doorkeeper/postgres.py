@@ -83,7 +83,9 @@ class Postgres:
         """See Database."""
         if known.application is None or known.owner is None:
             return None
-        records = await self._ask_around(lambda statements: statements.granted, known.application, known.owner)
+        records = await self._ask_around(
+            lambda statements: statements.granted, known.application, known.owner, known.created_at
+        )
         return records[0][0] if records else None
 
     async def same_instant(self, known: Known) -> tuple[Sequence[Sibling], int]:

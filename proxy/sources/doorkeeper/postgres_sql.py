@@ -11,6 +11,7 @@ from typing import Final
 
 from proxy.sources.doorkeeper.options import Options, TenantFrom, tenant_subquery
 from proxy.sources.doorkeeper.postgres_schema import Shape, Table, quoted
+from proxy.sources.doorkeeper.schema import CODE_AFTER, CODE_BEFORE
 
 SIBLINGS: Final = 8
 """Rows per relation: a person reads no more, and the newest ones tell what happened."""
@@ -190,15 +191,19 @@ class Statements:
         return " UNION ALL ".join(parts)
 
     def _granted(self) -> str:
-        """$1 application, $2 owner, both as text."""
+        """$1 application, $2 owner, both as text, $3 created_at of the token (float8)."""
         grants = self.shape.grants
         if not self.shape.finds_grants:
-            return "SELECT NULL::bool WHERE ($1::text IS NULL OR true) AND ($2::text IS NULL OR true)"
+            typed = "($1::text IS NULL OR true) AND ($2::text IS NULL OR true) AND ($3::float8 IS NULL OR true)"
+            return f"SELECT NULL::bool WHERE {typed}"
         pair = " AND ".join(
             f"g.{column} = ${number}::text::{grants.columns[column].type}"
             for number, column in enumerate(("application_id", "resource_owner_id"), 1)
         )
-        return f"SELECT EXISTS (SELECT 1 FROM {grants.name} AS g WHERE {pair})"
+        made = "$3::float8 IS NOT NULL"
+        if grants.reads("created_at"):
+            made = f"extract(epoch FROM g.created_at)::float8 BETWEEN $3::float8 - {CODE_BEFORE} AND $3::float8 + {CODE_AFTER}"
+        return f"SELECT EXISTS (SELECT 1 FROM {grants.name} AS g WHERE {pair} AND {made})"
 
     def _same_instant(self) -> tuple[str, bool]:
         """$1 key as text, $2 application, $3 owner, $4 revoked_at (float8). Across all tenants where that is cheap, which

@@ -17,6 +17,10 @@ from proxy.sources.doorkeeper.options import Options, TenantFrom
 SMALL: Final = 100_000
 """Rows up to which a table may be read through for a diagnosis: tens of milliseconds on any machine."""
 
+CODE_BEFORE: Final = 3_600
+CODE_AFTER: Final = 60
+"""Seconds before and after a token was issued in which the grant that it was issued for was made: a code lives for ten minutes
+unless configured otherwise. An older grant of the same application and owner is of another sign-in."""
 _REQUIRED: Final = ("id", "token", "created_at", "expires_in", "revoked_at")
 _READABLE_IF_THERE: Final = ("scopes", "application_id", "resource_owner_id")
 _WHOLE_NUMBERS: Final = frozenset({"smallint", "integer", "bigint", "int", "mediumint", "tinyint"})

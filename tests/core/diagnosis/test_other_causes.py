@@ -283,6 +283,10 @@ TABLE = {
         {
             "revoked as well": refusal(row(owner_state=OwnerState.INACTIVE, revoked_at=AT - DAY)),
             "owner not read": backend_refusal(),
+            "the backend gives another reason": backend_refusal(row(owner_state=OwnerState.INACTIVE), answer=SCOPE_SAID),
+            "the page of a tier before it": backend_refusal(
+                row(owner_state=OwnerState.INACTIVE), answer=BackendAnswer(403, "10.0.0.5:8080", content_type="text/html")
+            ),
             "the backend refuses others too": backend_refusal(
                 row(owner_state=OwnerState.INACTIVE), others=without_row("globex", reason="active")
             ),
@@ -307,9 +311,11 @@ TABLE = {
         {
             "another path": backend_refusal(addressed_tenant="globex", addressed_serves=True),
             "another path, 403": backend_refusal(answer=LOOKS, addressed_tenant="globex", addressed_serves=True),
-            "another path than usual": backend_refusal(past=history(last_good_address="acme"), addressed_tenant="globex"),
         },
         {
+            "another path than usual, which may be its own too": backend_refusal(
+                past=history(last_good_address="acme"), addressed_tenant="globex", addressed_serves=False
+            ),
             "its own path": backend_refusal(addressed_tenant="acme", addressed_serves=True),
             "a path at which it works": backend_refusal(
                 past=history(last_good_address="globex"), addressed_tenant="globex", addressed_serves=True
@@ -367,6 +373,9 @@ TABLE = {
             "heartbeats with gaps": reported(proven=0.9),
             "the gap is at that time": reported(proven=0.995, gaps=((AT - 605, AT - 595),)),
             "nobody arrived": reported(others=0),
+            "a refusal two hours before: another time zone?": msgspec.structs.replace(
+                reported(), activity=Activity(last_at=AT - 600 - 2 * HOUR, last_status=401)
+            ),
             "reported for another day": reported(reported_at=AT - DAY),
             "requests not counted": reported(requests=None),
         },

@@ -137,6 +137,18 @@ ROTATED = {
     ),
 }
 NOT_ROTATED = {
+    "another connection refreshed and used what it got": refusal(
+        OAUTH,
+        surroundings=around(newer(AT - HOUR - 2, fingerprint="ff")),
+        first_uses={"ff": AT - HOUR},
+        oauth=(msgspec.structs.replace(REFRESH, presented="ee", created="ff"),),
+    ),
+    "another sign-in passed through here": refusal(
+        OAUTH,
+        surroundings=around(newer(AT - HOUR - 2, fingerprint="ff")),
+        oauth=(OauthEvent(AT - HOUR - 2, "token", 200, "authorization_code", created="ff"),),
+    ),
+    "another sign-in ten minutes before, used elsewhere": refusal(OAUTH, surroundings=around(newer(AT - HOUR - 600))),
     "regenerated: issued after the revocation": refusal(OAUTH, surroundings=around(newer(AT - HOUR + 0.01, used=True))),
     "the newer one has no refresh token": refusal(
         OAUTH, surroundings=around(newer(AT - HOUR - 2, refreshable=False)), first_uses_of_rows={"8": AT - HOUR}
@@ -189,6 +201,9 @@ REVOKED_CASES = {
     **{name: NOT_SUPERSEDED[name] for name in ("repaired after the incident", "a second connection since January")},
 }
 NOT_REVOKED = {
+    "a newer one with a refresh token, whose first use nobody saw": refusal(
+        OAUTH, surroundings=around(newer(AT - HOUR - 600, refreshable=True))
+    ),
     "alive then, revoked at the re-read": backend_refusal(notes=(reread(REVOKED, 1),)),
     "revoked in the future": backend_refusal(row(revoked_at=AT + 60)),
     "expired before it was revoked": refusal(row(expires_in=3600, revoked_at=AT - HOUR)),
