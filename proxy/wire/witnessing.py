@@ -169,9 +169,7 @@ def _unless_oauth(saw: Callable[[Exchange], None]) -> Callable[[Exchange], None]
 
 
 def _made_room(removed: int, until: float) -> None:
-    _log.warning(
-        "store_made_room", removed=removed, until=until, detail="the embedded store is full: the oldest evidence went"
-    )
+    _log.warning("store_made_room", removed=removed, until=until, detail="the embedded store is full: the oldest evidence went")
 
 
 def _went_silent(silence: Silence, share: float) -> None:
