@@ -1,14 +1,15 @@
 """Which masters have replicas that must have a record before it counts as stored.
 
 A master answers before its replicas have what it took, so a failover may forget it. Therefore WAIT follows a delivery, on the
-connection that wrote (it counts from that connection's own last write), to every master that has a replica.
+connection that wrote (it counts from that connection's own last write), to every master that has a replica. One without a known
+one is asked instead whether it has got one since: a replica may be promoted seconds after it came.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from redis.asyncio import RedisCluster
@@ -23,7 +24,7 @@ SHARE: Final = 0.6
 """Of the time in which a reply must come: the time for which the store itself waits for its replicas."""
 
 Wait = tuple[Any, int]
-"""A master (a node of a Cluster, None for the only one there is), and how many replicas must have it."""
+"""A master (a node of a Cluster, None for the only one there is), and how many replicas must have it; 0 where none is known."""
 
 
 class Copies:
@@ -52,17 +53,26 @@ class Copies:
         """Look again next time: somebody has changed places."""
         self._looked = None
 
-    def command(self, wait: Wait) -> tuple[tuple[str, int, int], dict[str, Any]]:
-        """The command that waits, and where it goes."""
+    def command(self, wait: Wait) -> tuple[tuple[str | int, ...], dict[str, Any]]:
+        """The command that waits, or asks, and where it goes."""
         master, number = wait
-        return ("WAIT", number, self._milliseconds), {} if master is None else {"target_nodes": master}
+        what = ("WAIT", number, self._milliseconds) if number else ("INFO", "replication")
+        return what, {} if master is None else {"target_nodes": master}
+
+    def suffices(self, wait: Wait, answer: Any) -> bool:
+        """Whether the answer to `command` says that nobody who may be promoted lacks anything."""
+        _, number = wait
+        if number:
+            return isinstance(answer, int) and answer >= number
+        return isinstance(answer, Mapping) and not answer.get("connected_slaves")
 
     async def _look(self) -> Sequence[Wait]:
         client = self._client
         if isinstance(client, RedisCluster):
             return await self._look_at_cluster(client)
-        number = max(self._wanted, int(await self._sentinel_names_one()))
-        return [(None, number)] if number else []
+        if not isinstance(client.connection_pool, SentinelConnectionPool):
+            return [(None, self._wanted)] if self._wanted else []
+        return [(None, max(self._wanted, int(await self._sentinel_names_one(client.connection_pool))))]
 
     async def _look_at_cluster(self, client: RedisCluster) -> Sequence[Wait]:
         """By CLUSTER NODES: CLUSTER SLOTS, which the client asks, leaves out a replica until something was copied to it. Such a
@@ -75,17 +85,14 @@ class Copies:
         for master in alive:
             replicas = sum(node["master_id"] == master["node_id"] for node in alive)
             number = max(self._wanted, min(1, replicas))
-            for first, *_ in master["slots"] if number else ():
+            for first, *_ in master["slots"]:
                 serving = client.nodes_manager.slots_cache[int(first)][0]
                 waits[serving.name] = (serving, number)
         return list(waits.values())
 
-    async def _sentinel_names_one(self) -> bool:
+    async def _sentinel_names_one(self, pool: SentinelConnectionPool) -> bool:
         """Whether a replica may be promoted. That it is gone counts when most Sentinels say so: a few that are cut off together
         with the master call it gone as well, while the others promote it. So it does not while none can be asked."""
-        pool = self._client.connection_pool  # type: ignore[union-attr]
-        if not isinstance(pool, SentinelConnectionPool):
-            return False
         sentinels = list(pool.sentinel_manager.sentinels)
         asked = (one.sentinel_slaves(pool.service_name) for one in sentinels)
         heard = [answer for answer in await asyncio.gather(*asked, return_exceptions=True) if isinstance(answer, list)]

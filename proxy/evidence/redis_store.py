@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from redis.asyncio import RedisCluster
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from proxy.evidence.connect import Client, close
 from proxy.evidence.copies import Copies, Wait
@@ -158,8 +158,10 @@ class RedisStore:
         return answers[: len(commands)]
 
     def _confirm(self, waits: Sequence[Wait], confirmed: Sequence[Any]) -> None:
-        for (_, wanted), replicas in zip(waits, confirmed, strict=True):
-            if not isinstance(replicas, int) or replicas < wanted:
+        for wait, answer in zip(waits, confirmed, strict=True):
+            if isinstance(answer, ResponseError):  # a right that is missing
+                raise answer
+            if not self._copies.suffices(wait, answer):
                 self._copies.forget()
                 raise StoreError("behind", "the replicas have not taken it yet")
 

@@ -206,6 +206,35 @@ async def test_a_replica_to_which_nothing_was_copied_yet_is_waited_for(spool_roo
         recording.spool.close()
 
 
+async def test_a_replica_that_came_after_the_look_is_waited_for(spool_root):
+    with fleets.cluster() as fleet, contextlib.ExitStack() as stack:
+        client = connect(StoreOptions(fleet.url))
+        store = RedisStore(client, copies=Copies(client, monotonic=lambda: 0.0))  # it looks when it must, and not by time
+        master, everywhere = fleet.nodes[0], [("SET", f"sw:{{{n}}}:somewhere", 1) for n in range(100)]
+        await store.run(everywhere, copied=True)
+        fleet.call_nobody_dead()
+        replica = fleet.joined(stack)
+        assert "+OK" in replica.ask(f"CLUSTER REPLICATE {_id(master)}")
+        fleets.until(lambda: "connected_slaves:1" in master.ask("INFO replication"))
+        replica.freeze()
+        with pytest.raises(StoreError, match="replicas"):
+            await store.run(everywhere, copied=True)
+        replica.thaw()
+        fleets.until(lambda: "state=online" in master.ask("INFO replication"))
+        await stored(store, everywhere)
+        await store.close()
+
+
+async def stored(store: RedisStore, commands) -> None:
+    """Once a replica that was away takes part."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with contextlib.suppress(StoreError):
+                await store.run(commands, copied=True)
+                return
+            await asyncio.sleep(0.05)
+
+
 async def test_a_master_hangs_in_a_cluster_and_is_replaced(spool_root):
     with fleets.cluster(replicas=1) as fleet:
         recording = Recording(fleet.url, spool_root)

@@ -89,12 +89,14 @@ class Watched:
         return node
 
 
+_IN_CLUSTER: Final = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1500")
+
+
 class Cluster:
     """A Cluster as `redis-cli --cluster create` makes it: three masters, each with `replicas`."""
 
     def __init__(self, stack: contextlib.ExitStack, replicas: int = 0) -> None:
-        more = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1500")
-        self.nodes = [data(stack, *more, port=_port_with_bus()) for _ in range(3 * (1 + replicas))]
+        self.nodes = [data(stack, *_IN_CLUSTER, port=_port_with_bus()) for _ in range(3 * (1 + replicas))]
         addresses = [f"127.0.0.1:{node.port}" for node in self.nodes]
         create = [program("redis-cli"), "--cluster", "create", *addresses, "--cluster-replicas", str(replicas), "--cluster-yes"]
         done = subprocess.run(create, capture_output=True, text=True, timeout=60, check=False)
@@ -119,6 +121,13 @@ class Cluster:
     def replicas(self) -> list[Node]:
         """The running nodes that copy others."""
         return [node for node in self.nodes if node.running() and "role:slave" in node.ask("INFO replication")]
+
+    def joined(self, stack: contextlib.ExitStack) -> Node:
+        """One more node, of which the first knows, without slots."""
+        node = data(stack, *_IN_CLUSTER, port=_port_with_bus())
+        assert "+OK" in node.ask(f"CLUSTER MEET 127.0.0.1 {self.nodes[0].port}")
+        until(lambda: "cluster_state:ok" in node.ask("CLUSTER INFO"))
+        return node
 
     def call_nobody_dead(self) -> None:
         """From now on a node that does not answer keeps its place."""
