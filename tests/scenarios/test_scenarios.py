@@ -17,7 +17,7 @@ for _module in MODULES.split():
     importlib.import_module(f"tests.scenarios.{_module}")
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: f"{'not ' if s.near else ''}{s.code}: {s.name}")
 async def test_the_cause_is_named(scenario: Scenario, scene: World, record_property: Any) -> None:
     code = await scenario.play(scene)
