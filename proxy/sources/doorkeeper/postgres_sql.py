@@ -43,7 +43,7 @@ class Statements:
             f"SELECT sw_ask.sw_key AS sw_asked, {columns} "
             f"FROM unnest($1::{self._key_type}[], $2::xid[], $3::xid[], $4::xid[]) AS sw_ask(sw_key, sw_1, sw_2, sw_3) "
             f"LEFT JOIN {tokens.name} AS sw_token ON sw_token.id = sw_ask.sw_key::{native} {self._joins()} "
-            f"WHERE sw_token.id IS NULL OR $5::float8 IS DISTINCT FROM {_STARTED} OR {self._differs(versions)}"
+            f"WHERE sw_token.id IS NULL OR $5::float8 IS DISTINCT FROM (SELECT {_STARTED}) OR {self._differs(versions)}"
             ") AS sw_row ON true"
         )
         self.kin = self._kin()
