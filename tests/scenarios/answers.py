@@ -83,9 +83,12 @@ class Turns:
 
 async def _two_instances(w: World, second: Any, scenario: Any) -> str:
     """Two instances at 127.0.0.1 and 127.0.0.2: the second answers as given."""
-    other = TestServer(_app(lambda: second[0]), host="127.0.0.2")
+    with socket.socket() as probe:
+        probe.bind(("", 0))  # free at every address
+        port = probe.getsockname()[1]
+    other = TestServer(_app(lambda: second[0]), host="127.0.0.2", port=port)
     await other.start_server()
-    first = TestServer(_app(lambda: w.backend.script), host="127.0.0.1", port=other.port)
+    first = TestServer(_app(lambda: w.backend.script), host="127.0.0.1", port=port)
     await first.start_server()
     turns = Turns()
     socket.getaddrinfo = turns
