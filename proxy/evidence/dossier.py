@@ -236,7 +236,7 @@ async def _others(
         incidents=_grouped(other for other in beside if other.id != incident.id),
         deaths=tuple(death for death in deaths if death.fingerprint != incident.fingerprint),
         requests=tuple(
-            NeighbourRequest(use.tenant, use.at, first_use=True if use.new else None)
+            NeighbourRequest(use.tenant, use.at, True if use.new else None, use.seconds, use.renewed)
             for use in uses
             if use.fingerprint != incident.fingerprint
         ),

@@ -91,7 +91,7 @@ class History:
         self._learned = learned
         self._former = former
         self._began = clock()
-        self._new_good: deque[Token] = deque(maxlen=LOAD_LIMIT)
+        self._new_good: deque[tuple[Token, float]] = deque(maxlen=LOAD_LIMIT)
 
     def __len__(self) -> int:
         return len(self._good) + len(self._other)
@@ -123,7 +123,8 @@ class History:
                 self._urgent[fingerprint] = token
                 if not token.good:
                     self._promote(token)
-                    self._new_good.append(token)
+                    asked = exchange.backend_seconds
+                    self._new_good.append((token, asked and exchange.lookup_seconds + asked))
         token.count(key)
         if not exchange.tenant.startswith("_"):
             token.tenant = exchange.tenant
@@ -182,18 +183,21 @@ class History:
         loaded yet waits."""
         found = []
         for _ in range(len(self._new_good)):
-            token = self._new_good.popleft()
+            token, seconds = self._new_good.popleft()
             if not token.loaded:
-                self._new_good.append(token)
+                self._new_good.append((token, seconds))
             elif all(part is None or part.last_good is None for part in (token.base, token.others)):
-                found.append(self._first_use(token))
+                found.append(self._first_use(token, seconds or None))
         return found
 
-    def _first_use(self, token: Token) -> FirstUse:
+    def _first_use(self, token: Token, seconds: float | None) -> FirstUse:
         row = token.last_reading.state if token.last_reading is not None else None
+        use = FirstUse(token.fingerprint, token.tenant, token.first_good or 0.0, seconds=seconds)
         if not isinstance(row, Known):
-            return FirstUse(token.fingerprint, token.tenant, token.first_good or 0.0)
-        return FirstUse(token.fingerprint, token.tenant, token.first_good or 0.0, row.created_at >= self._began, row.row)
+            return use
+        looks = (row, *(change.before for change in token.changes))
+        renewed = any(isinstance(look, Known) and look.unused_successor for look in looks)
+        return msgspec.structs.replace(use, new=row.created_at >= self._began, row=row.row, renewed=renewed)
 
     async def run(self) -> None:
         """Load and write what is due every second, for ever. A store that is away is tried again; nothing is lost but time."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.exchange import GRANTED, AnsweredBy
 from proxy.core.history import ClientIdentity, StateChange, TokenHistory
+from proxy.core.memory import FirstUse
 from proxy.core.token import Known, Reading, Unknown
 from proxy.evidence.client import family_of, identify, prefix_of
 from proxy.evidence.history import CALM_SECONDS, PARTS_LIMIT, History
@@ -117,6 +121,35 @@ async def test_it_is_stored_and_read_back_and_goes_on_after_a_restart(store):
     assert (found.first_seen, found.last_good, found.last_bad) == (1.0, 1.0, 9.0)
     assert found.counts == {"200": 1, "401:unknown": 1}
     assert await reader.find_tokens(FP[:8]) == [FP]
+
+
+ROW_4 = Known(row=4, tenant="acme", created_at=START - 5)
+RENEWED = msgspec.structs.replace(ROW_4, unused_successor=True)
+TIMED = {"lookup_seconds": 0.25, "backend_seconds": 0.5}
+BY_A_FRONT = {"status": GRANTED, "answered_by": AnsweredBy.PROXY, "lookup_seconds": 0.25}
+
+
+@pytest.mark.parametrize(
+    "looks,answer,use",
+    [
+        ((), TIMED, FirstUse(FP, "acme", START, seconds=0.75)),
+        ((ROW_4,), TIMED, FirstUse(FP, "acme", START, True, 4, 0.75)),
+        ((RENEWED,), TIMED, FirstUse(FP, "acme", START, True, 4, 0.75, renewed=True)),
+        ((RENEWED, ROW_4), TIMED, FirstUse(FP, "acme", START, True, 4, 0.75, renewed=True)),
+        ((ROW_4,), BY_A_FRONT, FirstUse(FP, "acme", START, True, 4)),
+    ],
+    ids=["no row", "a row", "from a refresh", "from a refresh, and read again since", "who answered it is not known"],
+)
+async def test_a_first_use_tells_how_long_the_backend_had_it_and_whether_a_refresh_gave_the_token(store, looks, answer, use):
+    history = History(store, "one", clock=lambda: START - 60)
+    history.saw(served(**answer))
+    for before, after in itertools.pairwise(looks):
+        history.changed(FP, StateChange(before, after, START, START + 0.5))
+    if looks:
+        history.noted(FP, Reading(looks[-1], "doorkeeper", "primary", START + 0.5))
+    await history.flush()
+    assert history.take_first_uses() == [use]
+    assert history.take_first_uses() == []
 
 
 async def test_good_uses_wait_to_be_written_and_what_is_news_does_not(store):

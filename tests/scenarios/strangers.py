@@ -59,42 +59,58 @@ async def moved_from_okta_to_entra_and_then_regenerated(w: World) -> str:
 # --- null_refresh_match ---------------------------------------------------------------------------------------------
 
 
-def _old_doorkeeper(w: World, victim: str, stranger: str, delay: float = 0.0) -> Answer:
-    """Doorkeeper 5.4: the first use of a token whose previous_refresh_token is NULL revokes a row without refresh token."""
+def _old_doorkeeper(w: World, victim: str, stranger: str, *, slow: float = 0.1) -> Answer:
+    """Doorkeeper 5.4: the first use of a token whose previous_refresh_token is NULL revokes a row without refresh token, then
+    the request goes on: `slow` seconds of work in the database."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.headers["Authorization"] == f"Bearer {stranger}":
-            await w.revoke(victim, f"(clock_timestamp() + interval '{delay} seconds')")
+            await w.revoke(victim)
+            await w.db.execute("UPDATE oauth_access_tokens SET previous_refresh_token = '' WHERE token = $1", stranger)
+            await w.db.execute(f"SELECT pg_sleep({slow})")
         return served(request)
 
     return answer
 
 
-async def _strangers_first_use(w: World, schema: str, **columns: object) -> str:
+async def _strangers_first_use(w: World, schema: str, slow: float = 0.1, **columns: object) -> str:
     await w.build(schema=schema)
     victim = await w.customer("acme", **columns)
     await w.works(victim, 2)
     stranger = await w.customer("globex", created_at=f"={UTC_NOW}")
-    w.backend.script = _old_doorkeeper(w, victim, stranger)
+    w.backend.script = _old_doorkeeper(w, victim, stranger, slow=slow)
     await w.works(stranger, address="198.51.100.9")
-    return await named(w, await w.until_failing(victim))
+    return await w.until_failing(victim)
 
 
 @plays("null_refresh_match")
 async def a_strangers_first_use_ends_it(w: World) -> str:
-    return await _strangers_first_use(w, NULLABLE_PREVIOUS)
+    return await named(w, await _strangers_first_use(w, NULLABLE_PREVIOUS))
 
 
 @plays("null_refresh_match")
-async def the_same_by_entra_in_a_slow_moment(w: World) -> str:
+async def the_same_in_a_slow_moment_asked_later(w: World) -> str:
+    return await named(w, await _strangers_first_use(w, NULLABLE_PREVIOUS, slow=0.8), later=True)
+
+
+async def _by_hand_beside_a_first_use(w: World, **columns: object) -> str:
     await w.build(schema=NULLABLE_PREVIOUS)
-    victim = await w.customer("acme")
-    await w.works(victim, agent=ENTRA)
-    stranger = await w.customer("globex", created_at=f"={UTC_NOW}")
-    w.backend.script = _old_doorkeeper(w, victim, stranger, delay=0.4)
-    await w.works(stranger, agent=ENTRA, address="198.51.100.9")
-    incident = await w.until_failing(victim, agent=ENTRA)
-    return await named(w, incident, later=True)
+    token = await w.customer("acme")
+    await w.works(token, 2)
+    stranger = await w.customer("globex", created_at=f"={UTC_NOW}", **columns)
+    await w.works(stranger, address="198.51.100.9")
+    await w.revoke(token)
+    return await named(w, await w.until_failing(token, "revoked"), later=True)
+
+
+@nearly("null_refresh_match")
+async def revoked_by_hand_just_after_a_strangers_first_use(w: World) -> str:
+    return await _by_hand_beside_a_first_use(w)
+
+
+@nearly("null_refresh_match", really="token_revoked")
+async def the_strangers_token_came_from_a_refresh(w: World) -> str:
+    return await _by_hand_beside_a_first_use(w, refresh_token="r-10", previous_refresh_token="r-9")
 
 
 async def _first_use_of_a_token_issued_before_us(w: World) -> str:
@@ -119,12 +135,12 @@ async def perhaps_ended_by_a_stranger(w: World) -> str:
 
 @nearly("null_refresh_match", really="token_revoked")
 async def the_column_is_not_nullable(w: World) -> str:
-    return await _strangers_first_use(w, MODERN)
+    return await named(w, await _strangers_first_use(w, MODERN))
 
 
 @nearly("null_refresh_match")
 async def the_token_has_a_refresh_token(w: World) -> str:
-    return await _strangers_first_use(w, NULLABLE_PREVIOUS, refresh_token="r-1")
+    return await named(w, await _strangers_first_use(w, NULLABLE_PREVIOUS, refresh_token="r-1"))
 
 
 @nearly("null_refresh_match", really="token_revoked")

@@ -16,12 +16,13 @@ from proxy.core.diagnosis.expired import CLOCK_SKEW, EXPIRED
 from proxy.core.diagnosis.gone import DELETED, UNKNOWN
 from proxy.core.diagnosis.oauth import FAILED, IMPOSSIBLE, REFUSED_TOKEN, is_oauth
 from proxy.core.diagnosis.presented import HEADER_MISSING, MANGLED, WRONG_KIND
-from proxy.core.diagnosis.revoked import NULL_REFRESH, REVOKED, ROTATED
+from proxy.core.diagnosis.revoked import REVOKED, ROTATED
 from proxy.core.diagnosis.rights import OWNER, SCOPE, TENANT
 from proxy.core.diagnosis.scene import Scene, set_scene
 from proxy.core.diagnosis.signed_in import INSTEAD, signed_in
 from proxy.core.diagnosis.silence import NEVER_ARRIVED, SILENT
 from proxy.core.diagnosis.sources import ENVIRONMENT, HASHING, INTROSPECTION, LAG, UNAVAILABLE
+from proxy.core.diagnosis.strangers import NULL_REFRESH
 from proxy.core.diagnosis.superseded import SHARED, SUPERSEDED
 from proxy.core.diagnosis.told import NO_REASON, said_of_it, without_rows
 from proxy.core.diagnosis.words import utc

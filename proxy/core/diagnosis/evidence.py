@@ -68,11 +68,14 @@ class Death(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NeighbourRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A request of another tenant near the instant at which this token was revoked. `first_use`: the first of its token."""
+    """A request of another tenant near the instant at which this token was revoked. `first_use`: the first of its token.
+    `seconds` passed until the backend answered it, None where that is not known. `renewed`: its token came from a refresh."""
 
     tenant: str
     at: float
     first_use: bool | None = None
+    seconds: float | None = None
+    renewed: bool = False
 
 
 class Others(msgspec.Struct, frozen=True, omit_defaults=True):

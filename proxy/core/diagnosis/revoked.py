@@ -1,4 +1,4 @@
-"""The row is revoked: by a refresh (`token_rotated`), by a known fault (`null_refresh_match`), or by somebody."""
+"""The row is revoked: by a refresh (`token_rotated`), or by somebody. The known fault of Doorkeeper: strangers.py."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from typing import Final
 
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
 from proxy.core.diagnosis.doers import doers
-from proxy.core.diagnosis.evidence import NeighbourRequest, OauthEvent
 from proxy.core.diagnosis.oauth import granted_before, is_oauth, refused_call
 from proxy.core.diagnosis.scene import Scene
+from proxy.core.diagnosis.strangers import SAME_REQUEST, revocations, strangers
 from proxy.core.diagnosis.superseded import HANDOVER, ONE_EVENT, refresh_of, replacement_at, replacements, revoked_at
 from proxy.core.diagnosis.words import listed, span, utc
 from proxy.core.token import Known, OwnerState, Sibling
 from proxy.core.verdict import Reason
 
 _OUT: Final = (OwnerState.INACTIVE, OwnerState.DELETED)
-SAME_REQUEST: Final = 1.0
-"""Seconds between the arrival of a request and a revocation that this request causes at Doorkeeper."""
 ROUND_TRIP: Final = 0.1
 """Seconds: a client needs longer between receiving a refreshed token and its first use; a regeneration takes less."""
 USED_SOON: Final = 60.0
@@ -24,8 +22,6 @@ USED_SOON: Final = 60.0
 AT_ONCE: Final = "no_previous_refresh_token"
 """The schema flag of a Doorkeeper without that column: a refresh itself revokes the row (refresh_token_request.rb)."""
 UNUSED: Final = "The successor has not been used yet; Doorkeeper revokes the old token only at its first use."
-NULLABLE: Final = "previous_refresh_token_nullable"
-"""The schema flag of doorkeeper#1497: previous_refresh_token may be NULL and then matches any row without a refresh token."""
 
 
 def examine_rotated(scene: Scene) -> Found | None:
@@ -189,55 +185,15 @@ def _rotated(
     )
 
 
-def examine_null_refresh(scene: Scene) -> Found | None:
-    """doorkeeper#1497: the first use of a stranger's token revoked this one, because both lack a refresh token."""
-    end = revoked_at(scene)
-    if end is None or scene.row is None or scene.row.refreshable or NULLABLE not in scene.flags:
-        return None
-    near = _strangers(scene, end)
-    if not near:
-        return None
-    explained = replacement_at(scene, end) is not None or scene.mass
-    sure = not explained and near[0].first_use
-    return Found(
-        Confidence.LIKELY if sure else Confidence.POSSIBLE,
-        f"A request of tenant {near[0].tenant} at {utc(near[0].at)} revoked this stranger's token (doorkeeper#1497).",
-        evidence_for=(
-            "The column previous_refresh_token may be NULL here (Doorkeeper 5.4.0 to 5.5.0).",
-            f"revoked_at, {utc(end)}, is the time of a request of tenant {near[0].tenant}.",
-            *(("That request was the first use of its token.",) if near[0].first_use else ()),
-        ),
-        evidence_against=(
-            *(("A newer token or a mass revocation at the same moment explains it as well.",) if explained else ()),
-            *((f"{len(near)} requests of other tenants fit.",) if len(near) > 1 else ()),
-        ),
-        missing=() if near[0].first_use else ("whether that was the first use of its token",),
-        words={"other": near[0].tenant, "revoked": utc(end)},
-        times={"revoked_at": end, "other_request_at": near[0].at},
-    )
-
-
-def _strangers(scene: Scene, end: float) -> list[NeighbourRequest]:
-    """Requests of other tenants in whose time it was revoked, proven first uses in front."""
-    mine = scene.last_row.tenant if scene.last_row else ""
-    near = (
-        r
-        for r in scene.others.requests
-        if r.first_use is not False and r.tenant != mine and -0.1 <= end - scene.source_time(r.at) <= SAME_REQUEST
-    )
-    return sorted(near, key=lambda r: (not r.first_use, r.at, repr(r)))
-
-
 def _other_reasons(scene: Scene, end: float) -> tuple[str, ...]:
     """What may have revoked it just as well, and cannot be told from somebody's deed."""
     row, newer = scene.row, replacement_at(scene, end)
     if newer is not None:
         return (f"A newer token of the same application and owner was issued {utc(newer.created_at)}, at that moment.",)
-    if scene.mass or row is None or _revocations(scene):
+    if scene.mass or row is None or revocations(scene):
         return ()
     unused = [s for s in scene.related("successor") if s.created_at <= end]
     unseen = [s for s in _perhaps_refreshed(scene, end) if end - s.created_at <= HANDOVER and scene.first_use(s) is None]
-    stranger = NULLABLE in scene.flags and not row.refreshable and _strangers(scene, end)
     return (
         *(
             (f"The client had refreshed at {utc(unused[0].created_at)}; this may be the end of the old token.",)
@@ -249,7 +205,7 @@ def _other_reasons(scene: Scene, end: float) -> tuple[str, ...]:
             if unseen and row.refreshable and AT_ONCE not in scene.flags
             else ()
         ),
-        *(("A stranger's request may have revoked it (doorkeeper#1497).",) if stranger else ()),
+        *(("A stranger's request may have revoked it (doorkeeper#1497).",) if strangers(scene, row, end) else ()),
     )
 
 
@@ -271,7 +227,7 @@ def examine_revoked(scene: Scene) -> Found | None:
             f"revoked_at of its row: {utc(end)}.",
             *(() if scene.row else ("The row has vanished since; this was its state when last seen.",)),
             *((f"{scene.same_instant} rows were revoked in the same millisecond.", *doers(scene, end)) if mass else ()),
-            *(f"POST /oauth/revoke at {utc(e.at)} by {e.client or 'an unnamed client'} named it." for e in _revocations(scene)),
+            *(f"POST /oauth/revoke at {utc(e.at)} by {e.client or 'an unnamed client'} named it." for e in revocations(scene)),
             *(("Our memory was older: the request was let through, and the backend refused it.",) if scene.by_backend else ()),
             *((f"The account that owns it was {row.owner_state} then: that may be why.",) if row.owner_state in _OUT else ()),
         ),
@@ -286,7 +242,7 @@ def examine_revoked(scene: Scene) -> Found | None:
 
 
 def _event(scene: Scene, *, mass: bool) -> str:
-    named = _revocations(scene)
+    named = revocations(scene)
     if mass:
         return "Many tokens were revoked at once: an application was revoked or re-authorized"
     if named:
@@ -304,11 +260,6 @@ def _by_reason_only(scene: Scene) -> Found | None:
         missing=("the row as it was read", "when it was revoked"),
         words={"revoked": "before " + utc(scene.at), "event": "The row was not kept"},
     )
-
-
-def _revocations(scene: Scene) -> list[OauthEvent]:
-    mine = [e for e in scene.evidence.oauth if e.presented and e.presented == scene.fingerprint and e.endpoint == "revoke"]
-    return sorted((e for e in mine if e.at <= scene.at), key=lambda e: (e.at, repr(e)))
 
 
 def _worked_since(scene: Scene, end: float) -> tuple[str, ...]:
@@ -335,17 +286,6 @@ ROTATED: Final = Rule(
     "{client} renewed its access at {refreshed} but kept sending the previous token, which ended with the renewal. Please "
     "authorize the connection again. {signin}",
     examine_rotated,
-)
-
-NULL_REFRESH: Final = Rule(
-    Code.NULL_REFRESH_MATCH,
-    "Doorkeeper 5.4.0 to 5.5.0 with a nullable previous_refresh_token revokes a stranger's token (doorkeeper#1497).",
-    "revoked_at is the moment of the first request of another tenant's token, the column is nullable, this token has no "
-    "refresh token, and nothing else happened to it then.",
-    "Upgrade Doorkeeper to 5.5.1 or later, or make previous_refresh_token NOT NULL with default ''. The token was revoked at "
-    "{revoked} by a request of tenant {other}; issue a new one.",
-    "Your access token was ended at {revoked} by a fault on our side, which we correct. We will send you a new one. {steps}",
-    examine_null_refresh,
 )
 
 REVOKED: Final = Rule(

@@ -40,8 +40,13 @@ def shared(first="Okta SCIM Client", second="OneLogin", gap=0.0, count=50):
     return refusal(REVOKED, surroundings=around(newer(AT - HOUR)), past=history(AT - 2 * HOUR, clients=(a, b)))
 
 
-def null_refresh(*requests, flags=("previous_refresh_token_nullable",), state=REVOKED, siblings=(), count=0):
-    return refusal(state, surroundings=around(*siblings, flags=flags, count=count), others=Others(requests=requests))
+ENDED = AT - HOUR + 0.25
+"""A revocation that is told to fractions of a second."""
+
+
+def null_refresh(*requests, flags=("previous_refresh_token_nullable",), state=None, siblings=(), count=0, **more):
+    state = state or row(revoked_at=ENDED)
+    return refusal(state, surroundings=around(*siblings, flags=flags, count=count), others=Others(requests=requests), **more)
 
 
 def cut(length, *flags):
@@ -57,7 +62,9 @@ def observed(past, **changes):
     return msgspec.structs.replace(evidence, incident=msgspec.structs.replace(evidence.incident, kind=Kind.WOULD_REFUSE))
 
 
-STRANGER = NeighbourRequest("globex", AT - HOUR - 0.2, first_use=True)
+STRANGER = NeighbourRequest("globex", ENDED - 0.1, first_use=True, seconds=0.15)
+ANSWERED = NeighbourRequest("globex", ENDED - 0.3, first_use=True, seconds=0.15)
+RENEWED = NeighbourRequest("globex", ENDED - 0.1, first_use=True, seconds=0.15, renewed=True)
 REFRESH = OauthEvent(AT - HOUR - 5, "token", 200, "refresh_token", presented=FP, created="ff")
 
 SEEN_AND_FAILING = history(AT - 2 * HOUR, first_bad=AT - 9 * DAY, last_bad=AT - HOUR, last_reading=reading(ROW, AT - 2 * HOUR))
@@ -178,29 +185,51 @@ NOT_ROTATED = {
 NULL_REFRESH = {
     "first use of a stranger's token": null_refresh(STRANGER),
     "with the column of another adapter's migration": null_refresh(STRANGER, flags=("previous_refresh_token_nullable", "x")),
+    "another's first use was answered just before": null_refresh(ANSWERED, STRANGER),
 }
 NOT_NULL_REFRESH = {
     "column not nullable": null_refresh(STRANGER, flags=()),
-    "this token has a refresh token": null_refresh(STRANGER, state=OAUTH),
-    "the same tenant's request": null_refresh(NeighbourRequest("acme", AT - HOUR - 0.2, first_use=True)),
-    "a request after the revocation": null_refresh(NeighbourRequest("globex", AT - HOUR + 3, first_use=True)),
-    "a token long in use": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.2, first_use=False)),
-    "the only request in that second, of a token that may be old": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.5)),
-    "a busy second": null_refresh(NeighbourRequest("globex", AT - HOUR - 0.2), NeighbourRequest("initech", AT - HOUR - 0.1)),
-    "regenerated at that moment": null_refresh(STRANGER, siblings=(newer(AT - HOUR),)),
+    "this token has a refresh token": null_refresh(STRANGER, state=row(refreshable=True, revoked_at=ENDED)),
+    "the same tenant's request": null_refresh(msgspec.structs.replace(STRANGER, tenant="acme")),
+    "a request after the revocation": null_refresh(msgspec.structs.replace(STRANGER, at=ENDED + 3)),
+    "a token long in use": null_refresh(msgspec.structs.replace(STRANGER, first_use=False)),
+    "the only request in that second, of a token that may be old": null_refresh(
+        msgspec.structs.replace(STRANGER, first_use=None)
+    ),
+    "a busy second": null_refresh(
+        NeighbourRequest("globex", ENDED - 0.2, seconds=0.5), NeighbourRequest("initech", ENDED - 0.1, seconds=0.5)
+    ),
+    "regenerated at that moment": null_refresh(STRANGER, siblings=(newer(ENDED),)),
     "mass revocation": null_refresh(STRANGER, count=5),
+    "a first use that the backend had answered": null_refresh(ANSWERED),
+    "a first use of which it is not known how long it took": null_refresh(msgspec.structs.replace(STRANGER, seconds=None)),
+    "a first use by which another token ends": null_refresh(RENEWED),
+    "in a database that keeps whole seconds": null_refresh(
+        NeighbourRequest("globex", AT - HOUR - 0.1, first_use=True, seconds=0.15), state=REVOKED
+    ),
+    "revoked by a call that named it": null_refresh(
+        STRANGER, oauth=(OauthEvent(ENDED - 0.1, "revoke", 200, presented=FP, client="admin"),)
+    ),
 }
 REVOKED_CASES = {
     "no sibling": refusal(REVOKED, surroundings=around()),
     "nothing but the row": refusal(REVOKED, past=None),
     "only the verdict": refusal(None, "revoked"),
     "many in one millisecond": refusal(REVOKED, surroundings=around(count=12)),
+    "in the moment of a stranger's first use by which another token ends": null_refresh(RENEWED),
+    "by a call that named it, in the moment of a stranger's first use": null_refresh(
+        STRANGER, oauth=(OauthEvent(ENDED - 0.1, "revoke", 200, presented=FP, client="admin"),)
+    ),
     "named by /oauth/revoke": refusal(REVOKED, oauth=(OauthEvent(AT - HOUR, "revoke", 200, presented=FP, client="admin"),)),
     "revoked, then erased": gone(before=row(revoked_at=AT - 2000)),
     "revoked between our memory and the backend": backend_refusal(row(revoked_at=AT - 0.2)),
     **{name: NOT_SUPERSEDED[name] for name in ("repaired after the incident", "a second connection since January")},
 }
 NOT_REVOKED = {
+    "just after a stranger's first use": null_refresh(ANSWERED),
+    "in a second in which a stranger's token was first used": null_refresh(
+        NeighbourRequest("globex", AT - HOUR + 0.8, first_use=True, seconds=0.1), state=REVOKED
+    ),
     "a newer one with a refresh token, whose first use nobody saw": refusal(
         OAUTH, surroundings=around(newer(AT - HOUR - 600, refreshable=True))
     ),
