@@ -152,6 +152,27 @@ async def an_old_row_copied_in_after_the_refusal(w: World) -> str:
     return await named(w, incident)
 
 
+@nearly("replica_lag")
+async def a_row_of_twenty_minutes_put_back_after_the_refusal(w: World) -> str:
+    await w.build()
+    token = secrets.token_urlsafe(32)
+    incident = await w.fails(token)
+    before = f"={UTC_NOW} - interval '20 minutes'"
+    await w.issue(await w.db.application(), await w.db.owner(), token=token, created_at=before)
+    return await named(w, incident)
+
+
+@plays("replica_lag")
+async def a_transaction_of_two_minutes_is_committed_a_moment_after(w: World) -> str:
+    await w.build()
+    application, owner = await w.db.application(), await w.db.owner()
+    token = secrets.token_urlsafe(32)
+    async with w.db.connection.transaction():
+        await w.issue(application, owner, token=token, created_at=f"={UTC_NOW} - interval '2 minutes'")
+        incident = await w.fails(token)
+    return await named(w, incident)
+
+
 @nearly("replica_lag", really="token_deleted")
 async def deleted_on_both(w: World) -> str:
     replica = await _with_replica(w)

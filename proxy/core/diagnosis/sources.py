@@ -21,8 +21,12 @@ SERVED: Final = 3
 """Requests with tokens of one source that the backend has served, from which on it is known to know that source."""
 FAR_BEHIND: Final = 3600.0
 """Seconds: a copy that lacks an older row is not late any more; the row was put there, or put back."""
+LONG_OPEN: Final = 300.0
+"""Seconds: a transaction that issues a token is committed sooner. An older row that the primary lacked was put there later."""
 OTHERWISE: Final = "stored_otherwise"
 """The flag of a row that holds a digest or cipher text where it held a token, or a digest of another kind."""
+IN_A_FILE: Final = "file"
+"""`Reading.via` of a token file."""
 MANY_TENANTS: Final = 3
 """Tenants whose tokens become unknown in one minute, from which on it is no matter of one token."""
 
@@ -58,15 +62,21 @@ def examine_replica_lag(scene: Scene) -> Found | None:
         return None
     soon = healed.read_at - scene.at <= SOON
     age = scene.now - healed.state.created_at
-    late = scene.confirmed and first is not None and first.via != "replica"
+    listed_here = scene.then is not None and scene.then.via == IN_A_FILE
     young = age <= AT_THE_TIME
     against = (
         *(("It had worked here before, so the row was no new one.",) if was_known(scene) and not young else ()),
         *((f"The row is {span(age)} old: no copy is so far behind.",) if age > FAR_BEHIND else ()),
+        *(
+            (f"The primary itself lacked it, and the row is {span(age)} old: it may have been put back.",)
+            if scene.confirmed and LONG_OPEN < age <= FAR_BEHIND
+            else ()
+        ),
+        *(("A file has no copy: the entry may have been written after the refusal.",) if listed_here else ()),
         *(("It came back late enough for a repair by hand.",) if not soon and not young else ()),
     )
     found = _lag(scene, Confidence.POSSIBLE if against else Confidence.LIKELY, scene.then, healed, against)
-    return msgspec.structs.replace(found, instead=COMMITTED_LATE if late else None)
+    return msgspec.structs.replace(found, instead=COMMITTED_LATE if scene.confirmed else None)
 
 
 COMMITTED_LATE: Final = Advice(
@@ -282,7 +292,9 @@ LAG: Final = Rule(
     Code.REPLICA_LAG,
     "The copy of the database that was asked did not have the row yet.",
     "The primary had the row alive when the replica lacked it, or a re-read within seconds finds a row that was created before "
-    "the refusal, at most an hour before, and that had not been known here. An older row, or one that worked, was put back.",
+    "the refusal and that had not been known here: at most an hour before where a replica alone was asked, five minutes where "
+    "the primary lacked it (a transaction that was committed late). An older row, or one that worked, was put back, and an "
+    "entry of a token file was written.",
     "The copy was about {behind} behind. Let second looks go to the primary, and watch the replication; nothing has to change "
     "at the client but to try again.",
     "A token that had just been issued was refused once because of a delay on our side. It is accepted now: please run the "

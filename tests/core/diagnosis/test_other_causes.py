@@ -67,8 +67,9 @@ def introspected(*readings, verdicts=(), source="introspection", state=None):
     return incident_with(evidence, reading=look, second_look=look)
 
 
-def lagging(created_at, healed_after=1.0, past=None, before=()):
-    return refusal(Unknown(), "unknown", around(), past=past, notes=(*before, reread(row(created_at=created_at), healed_after)))
+def lagging(created_at, healed_after=1.0, past=None, before=(), via="primary"):
+    notes = (*before, reread(row(created_at=created_at), healed_after))
+    return refusal(Unknown(), "unknown", around(), via=via, past=past, notes=notes)
 
 
 def verdicts(bad=3, good=3, last_accepted=AT, mixed=()):
@@ -181,7 +182,8 @@ TABLE = {
         {
             "there after a second": lagging(AT - 2),
             "there after ten": lagging(AT - 2, 10, before=(reread(Unknown(), 1),)),
-            "a row of ten minutes, there after a second": lagging(AT - 600, past=None),
+            "a row of two minutes, committed after a second": lagging(AT - 120),
+            "a row of ten minutes, which a replica got a second later": lagging(AT - 600, via="replica"),
             "a young row, there after a minute": lagging(AT - 5, 60),
             "replica without, primary with": incident_with(
                 backend_refusal(), reading=reading(Unknown(), AT - 0.01, via="replica"), second_look=reading(ROW, AT + 0.02)
@@ -192,6 +194,11 @@ TABLE = {
             "an old row, back after a minute": lagging(ISSUED, 60, past=history()),
             "an old row that worked, back after a second": lagging(ISSUED, past=history()),
             "an old row, there after a second": lagging(ISSUED, past=None),
+            "a row of ten minutes that the primary lacked, there after a second": lagging(AT - 600),
+            "the same, which the replica lacked as well": incident_with(
+                lagging(AT - 600), reading=reading(Unknown(), AT - 0.01, via="replica")
+            ),
+            "an entry that came into the file after a second": lagging(AT - 120, via="file"),
             "still missing": never_known(notes=(reread(Unknown(), 1),)),
             "there, but revoked": never_known(notes=(reread(row(revoked_at=AT - 9), 1),)),
             "replica late with a revocation": incident_with(
