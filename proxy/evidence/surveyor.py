@@ -21,6 +21,9 @@ NAME: Final = "surroundings"
 """Name of the note."""
 WAITING_LIMIT: Final = 1_000
 """Looks that wait: each holds a secret, about 1 KB; at 4 at a time and some milliseconds each they are done in seconds."""
+AGAIN: Final = (2.0, 10.0)
+"""Seconds after which a look that gave up is made again. What stands around a token tells its replacement from a revocation,
+and a database that was busy has time a little later."""
 AT_ONCE: Final = 4
 """Looks under way together: what a diagnosis may take of a database that serves customers."""
 
@@ -33,6 +36,7 @@ class Wanted(msgspec.Struct, frozen=True):
     incident: str
     secret: Secret
     state: TokenState
+    tries: int = 0
 
 
 class Surveyor:
@@ -48,6 +52,7 @@ class Surveyor:
         self._first: deque[Wanted] = deque()
         self._later: deque[Wanted] = deque()
         self._arrived = asyncio.Event()
+        self._due = 0
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -55,12 +60,14 @@ class Surveyor:
 
     def want(self, incident: Incident, secret: Secret) -> None:
         """Ask for a look around the token of an incident."""
-        row = last_row(incident)
-        queue = self._first if row is not None else self._later
+        self._put(Wanted(incident.id, secret, last_row(incident) or Unknown()))
+
+    def _put(self, wanted: Wanted) -> None:
+        queue = self._first if isinstance(wanted.state, Known) else self._later
         if len(queue) >= WAITING_LIMIT:
             self.dropped += 1
             return
-        queue.append(Wanted(incident.id, secret, row or Unknown()))
+        queue.append(wanted)
         self._arrived.set()
 
     async def run(self) -> None:
@@ -86,6 +93,19 @@ class Surveyor:
             self._record(Note(wanted.incident, NAME, self._clock(), surroundings=found))
         except self._failed:
             self.dropped += 1
+        if found.error is not None and wanted.tries < len(AGAIN):
+            self._again(wanted)
+
+    def _again(self, wanted: Wanted) -> None:
+        if self._due >= WAITING_LIMIT:
+            return
+        self._due += 1
+        next_one = msgspec.structs.replace(wanted, tries=wanted.tries + 1)
+        asyncio.get_running_loop().call_later(AGAIN[wanted.tries], self._put_again, next_one)
+
+    def _put_again(self, wanted: Wanted) -> None:
+        self._due -= 1
+        self._put(wanted)
 
 
 def last_row(incident: Incident) -> Known | None:

@@ -18,7 +18,7 @@ from proxy.core.diagnosis.oauth import FAILED, IMPOSSIBLE, REFUSED_TOKEN, is_oau
 from proxy.core.diagnosis.presented import HEADER_MISSING, MANGLED, WRONG_KIND
 from proxy.core.diagnosis.revoked import REVOKED, ROTATED
 from proxy.core.diagnosis.rights import OWNER, SCOPE, TENANT
-from proxy.core.diagnosis.scene import Scene, set_scene
+from proxy.core.diagnosis.scene import AROUND, Scene, set_scene
 from proxy.core.diagnosis.signed_in import INSTEAD, signed_in
 from proxy.core.diagnosis.silence import NEVER_ARRIVED, SILENT
 from proxy.core.diagnosis.sources import ENVIRONMENT, HASHING, INTROSPECTION, LAG, UNAVAILABLE
@@ -161,7 +161,7 @@ def _gaps(scene: Scene) -> tuple[str, ...]:
         "the incident": scene.incident is None,
         "the token's state at that moment": scene.incident is not None and scene.then is None and scene.presented,
         NO_REASON: scene.gone and scene.presented and without_rows(scene),
-        "what the source knows around the token": scene.presented and not scene.searched,
+        AROUND: scene.presented and not scene.searched,
         "the token's history": scene.presented and scene.evidence.history is None and scene.last_good is None,
     }
     return tuple(name for name, absent in gaps.items() if absent)

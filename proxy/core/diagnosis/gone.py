@@ -6,7 +6,7 @@ from typing import Final
 
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
 from proxy.core.diagnosis.evidence import Death
-from proxy.core.diagnosis.scene import Scene, ended, source_of
+from proxy.core.diagnosis.scene import AROUND, Scene, ended, source_of
 from proxy.core.diagnosis.told import NO_REASON, said_of_it, without_rows
 from proxy.core.diagnosis.words import listed, span, utc
 from proxy.core.token import Known, Unknown
@@ -54,7 +54,7 @@ def examine_deleted(scene: Scene) -> Found | None:
     start, end = scene.vanished
     destroyed = row is not None and _application_destroyed(scene, row)
     age = scene.source_time(end) - row.created_at if row else None
-    strong = Confidence.CERTAIN if row else Confidence.LIKELY
+    strong = Confidence.CERTAIN if row and scene.searched else Confidence.LIKELY
     back = scene.healed
     return Found(
         strong if scene.confirmed and back is None else Confidence.POSSIBLE,
@@ -70,7 +70,11 @@ def examine_deleted(scene: Scene) -> Found | None:
             *(() if scene.confirmed else ("Only a replica was asked; it may have lagged behind.",)),
             *((f"It was there again at {utc(back.read_at)}: restored, or never gone.",) if back else ()),
         ),
-        missing=(*(() if row else ("the row as it was",)), *(() if scene.confirmed else ("a reading of the primary",))),
+        missing=(
+            *(() if row else ("the row as it was",)),
+            *(() if scene.confirmed else ("a reading of the primary",)),
+            *(() if scene.searched else (AROUND,)),
+        ),
         words={
             "age": span(age),
             "hint": "All of one application vanished at once: it was destroyed, and its tokens with it"

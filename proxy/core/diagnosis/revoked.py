@@ -7,7 +7,7 @@ from typing import Final
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
 from proxy.core.diagnosis.doers import doers
 from proxy.core.diagnosis.oauth import granted_before, is_oauth, refused_call
-from proxy.core.diagnosis.scene import Scene
+from proxy.core.diagnosis.scene import AROUND, Scene
 from proxy.core.diagnosis.strangers import SAME_REQUEST, revocations, strangers
 from proxy.core.diagnosis.superseded import HANDOVER, ONE_EVENT, refresh_of, replacement_at, replacements, revoked_at
 from proxy.core.diagnosis.words import listed, span, utc
@@ -220,8 +220,9 @@ def examine_revoked(scene: Scene) -> Found | None:
         return None
     mass, doubts = scene.mass, _other_reasons(scene, end)
     sure = Confidence.CERTAIN if scene.row is not None else Confidence.LIKELY
+    looked = scene.searched or bool(revocations(scene))  # without a look around it, a replacement is not excluded
     return Found(
-        Confidence.POSSIBLE if doubts else sure,
+        Confidence.POSSIBLE if doubts or not looked else sure,
         f"The token was revoked at {utc(end)}" + (f", together with {scene.same_instant} others." if mass else "."),
         evidence_for=(
             f"revoked_at of its row: {utc(end)}.",
@@ -232,6 +233,7 @@ def examine_revoked(scene: Scene) -> Found | None:
             *((f"The account that owns it was {row.owner_state} then: that may be why.",) if row.owner_state in _OUT else ()),
         ),
         evidence_against=(*doubts, *_later_life(scene), *_worked_since(scene, end)),
+        missing=() if looked else (AROUND,),
         words={
             "revoked": utc(end),
             "event": "".join((_event(scene, mass=mass), *(f". {line[:-1]}" for line in _worked_since(scene, end)))),

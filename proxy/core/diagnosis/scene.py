@@ -21,6 +21,8 @@ from proxy.core.verdict import Reason
 _HELD_VALID: Final = (Reason.ACTIVE, Reason.ACTIVE_STALE)
 AT_THE_TIME: Final = 60.0
 """Seconds after an incident in which a second look still belongs to it: a backend may take this long to answer."""
+AROUND: Final = "what the source knows around the token"
+"""What is missing while the look around a token has not been made, or gave up."""
 
 T = TypeVar("T")
 

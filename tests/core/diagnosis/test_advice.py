@@ -85,13 +85,13 @@ CASES = {
         "Please restore it",
     ),
     "revoked_at lies before it last worked": (
-        refusal(row(revoked_at=AT - DAY)),
+        refusal(row(revoked_at=AT - DAY), surroundings=around()),
         "token_revoked",
         "It was accepted here up to 2026-05-17 05:40:00 UTC: look there too",
         "was revoked at 2026-05-16 06:40:00 UTC",
     ),
     "who signed in is given no new token": (
-        refusal(REVOKED, oauth=(BORN,)),
+        refusal(REVOKED, surroundings=around(), oauth=(BORN,)),
         "token_revoked",
         "have the customer authorize again",
         "sign in again; there is no token to enter",
@@ -154,7 +154,8 @@ def test_a_life_that_was_shortened_is_told():
 
 
 def test_a_revocation_beside_a_disabled_owner_names_it():
-    said = diagnose(refusal(row(revoked_at=AT - HOUR, owner_state=OwnerState.INACTIVE))).cause.evidence_for
+    revoked = row(revoked_at=AT - HOUR, owner_state=OwnerState.INACTIVE)
+    said = diagnose(refusal(revoked, surroundings=around())).cause.evidence_for
     assert "The account that owns it was inactive then: that may be why." in said
 
 

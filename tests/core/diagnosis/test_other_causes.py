@@ -423,6 +423,6 @@ def test_undetermined_names_two_candidates_and_what_is_missing():
 
 
 def test_a_token_that_is_let_through_in_observe_mode_is_diagnosed_as_if_it_were_refused():
-    evidence = refusal(row(revoked_at=AT - 1))
+    evidence = refusal(row(revoked_at=AT - 1), surroundings=around())
     said = msgspec.structs.replace(evidence.incident.exchange, answered_by=AnsweredBy.BACKEND, status=200, observed=True)
     assert diagnose(incident_with(evidence, kind=Kind.WOULD_REFUSE, exchange=said)).cause.code == "token_revoked"

@@ -213,7 +213,7 @@ NOT_NULL_REFRESH = {
 }
 REVOKED_CASES = {
     "no sibling": refusal(REVOKED, surroundings=around()),
-    "nothing but the row": refusal(REVOKED, past=None),
+    "nothing but the row": refusal(REVOKED, surroundings=around(), past=None),
     "only the verdict": refusal(None, "revoked"),
     "many in one millisecond": refusal(REVOKED, surroundings=around(count=12)),
     "in the moment of a stranger's first use by which another token ends": null_refresh(RENEWED),
@@ -222,7 +222,7 @@ REVOKED_CASES = {
     ),
     "named by /oauth/revoke": refusal(REVOKED, oauth=(OauthEvent(AT - HOUR, "revoke", 200, presented=FP, client="admin"),)),
     "revoked, then erased": gone(before=row(revoked_at=AT - 2000)),
-    "revoked between our memory and the backend": backend_refusal(row(revoked_at=AT - 0.2)),
+    "revoked between our memory and the backend": backend_refusal(row(revoked_at=AT - 0.2), surroundings=around()),
     **{name: NOT_SUPERSEDED[name] for name in ("repaired after the incident", "a second connection since January")},
 }
 NOT_REVOKED = {
@@ -233,6 +233,8 @@ NOT_REVOKED = {
     "a newer one with a refresh token, whose first use nobody saw": refusal(
         OAUTH, surroundings=around(newer(AT - HOUR - 600, refreshable=True))
     ),
+    "nobody has looked around it yet": refusal(REVOKED),
+    "the look around it gave up": refusal(REVOKED, surroundings=around(error="timeout")),
     "alive then, revoked at the re-read": backend_refusal(notes=(reread(REVOKED, 1),)),
     "revoked in the future": backend_refusal(row(revoked_at=AT + 60)),
     "expired before it was revoked": refusal(row(expires_in=3600, revoked_at=AT - HOUR)),
