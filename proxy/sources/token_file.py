@@ -91,7 +91,8 @@ class TokenFile:
         siblings = tuple(self._siblings(row)) if row is not None else ()
         near = tuple(self._near(secret)) if row is None or row.row not in self._by_name else ()
         same = [other for other in self._by_name.values() if _same_instant(row, other)] if row is not None else []
-        return Surroundings(self._wall(), self.name, siblings, near, same_instant_count=len(same))
+        replaced = ("secret_replaced",) if row is not None and self._replaced(row) else ()
+        return Surroundings(self._wall(), self.name, siblings, near, len(same), replaced)
 
     async def run(self) -> None:
         """Look at the file again and again: for Tasks.keep."""
@@ -148,6 +149,11 @@ class TokenFile:
 
     def _reading(self, state: Known | Unknown) -> Reading:
         return Reading(state, self.name, "file", self._wall())
+
+    def _replaced(self, row: Known) -> bool:
+        """Whether another digest of the same tenant stands under its name."""
+        now = self._by_name.get(row.row)
+        return now is not None and now.tenant == row.tenant and now.stored_mark != row.stored_mark
 
     def _siblings(self, row: Known) -> list[Sibling]:
         same = [

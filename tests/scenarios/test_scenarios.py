@@ -12,7 +12,7 @@ from proxy.core.diagnosis import Code
 from tests.scenarios.plays import SCENARIOS, Scenario
 from tests.scenarios.world import World
 
-MODULES = "ends refreshes strangers presents damage rights answers sources blind issuers silences"
+MODULES = "ends refreshes strangers presents damage rights answers sources blind issuers silences files"
 for _module in MODULES.split():
     importlib.import_module(f"tests.scenarios.{_module}")
 

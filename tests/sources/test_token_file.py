@@ -184,3 +184,26 @@ async def test_a_list_of_which_a_full_disk_left_nothing_is_not_an_empty_one(tmp_
     await source.poll()
     assert Unknown() == (await source.read(secret("T"))).state
     assert 1 == len(reports)
+
+
+def one_entry(presented: str, tenant: str = "acme") -> str:
+    entry = {"name": "acme-okta", "digest": digest(presented), "tenant": tenant, "created_at": "2026-05-03T10:00:00Z"}
+    return json.dumps({"token": [entry]})
+
+
+@pytest.mark.parametrize(
+    "after,flags",
+    [
+        (one_entry("NEW"), ("secret_replaced",)),
+        (one_entry("NEW", tenant="globex"), ()),
+        (one_entry("OLD"), ()),
+        ('{"token": []}', ()),
+    ],
+    ids=["replaced", "the name was given to another customer", "as it was", "taken out"],
+)
+async def test_a_digest_that_was_replaced_under_its_name_is_told(tmp_path, after, flags):
+    path = tmp_path / "tokens.json"
+    source = open_file(path, one_entry("OLD"))
+    row = (await source.read(secret("OLD"))).state
+    source = open_file(path, after)
+    assert (await source.surroundings(secret("OLD"), row)).schema_flags == flags

@@ -9,13 +9,16 @@ from proxy.core.diagnosis.evidence import Death
 from proxy.core.diagnosis.scene import AROUND, Scene, ended, source_of
 from proxy.core.diagnosis.told import NO_REASON, said_of_it, without_rows
 from proxy.core.diagnosis.words import listed, span, utc
-from proxy.core.token import Known, Unknown
+from proxy.core.token import Known, Sibling, Unknown
 
 CLEANUP: Final = (
     "Doorkeeper's clean-up before 5.9.0 deletes by access_token_expires_in and ignores the row's own expires_in "
     "(doorkeeper#1442, #1612, #1688, fixed by #1792): compare that setting with the age at death"
 )
 
+TAKEN_OUT: Final = "Its entry is in the token file no more: see in the history of that file who took it out"
+A_DAY: Final = 86_400.0
+"""Seconds: people who write a date by hand write the day."""
 
 DEFAULT_LENGTH: Final = 43
 """Characters of a token by Doorkeeper's own generator (lib/doorkeeper/oauth/helpers/unique_token.rb)."""
@@ -56,8 +59,9 @@ def examine_deleted(scene: Scene) -> Found | None:
     age = scene.source_time(end) - row.created_at if row else None
     strong = Confidence.CERTAIN if row and scene.searched else Confidence.LIKELY
     back = scene.healed
+    newer = _perhaps_replaced(scene, scene.source_time(end))
     return Found(
-        strong if scene.confirmed and back is None else Confidence.POSSIBLE,
+        strong if scene.confirmed and back is None and not newer else Confidence.POSSIBLE,
         f"The token was deleted between {utc(start)} and {utc(end)}" + (f", at an age of {span(age)}." if row else "."),
         evidence_for=(
             *((f"It last worked at {utc(scene.last_good)}.",) if scene.last_good is not None else ()),
@@ -69,6 +73,11 @@ def examine_deleted(scene: Scene) -> Found | None:
         evidence_against=(
             *(() if scene.confirmed else ("Only a replica was asked; it may have lagged behind.",)),
             *((f"It was there again at {utc(back.read_at)}: restored, or never gone.",) if back else ()),
+            *(
+                (f"An entry of the same customer, issued {utc(newer[-1].created_at)}, may have taken its place.",)
+                if newer
+                else ()
+            ),
         ),
         missing=(
             *(() if row else ("the row as it was",)),
@@ -79,12 +88,20 @@ def examine_deleted(scene: Scene) -> Found | None:
             "age": span(age),
             "hint": "All of one application vanished at once: it was destroyed, and its tokens with it"
             if destroyed
+            else TAKEN_OUT
+            if scene.in_a_file
             else CLEANUP,
             "gone": utc(end),
         },
         times={"issued_at": row.created_at if row else None, "last_seen_at": start, "missing_at": end},
         findings=("application_destroyed",) if destroyed else (),
     )
+
+
+def _perhaps_replaced(scene: Scene, gone: float) -> list[Sibling]:
+    """Newer entries of a token file, dated by hand, that may be the replacement of one that went within a day of them."""
+    newer = scene.related("newer") if scene.in_a_file else ()
+    return [s for s in newer if s.revoked_at is None and s.created_at >= gone - A_DAY]
 
 
 def _gone_there(scene: Scene) -> Found | None:

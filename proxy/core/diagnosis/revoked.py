@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
+from proxy.core.diagnosis.cause import Advice, Code, Confidence, Found, Rule
 from proxy.core.diagnosis.doers import doers
 from proxy.core.diagnosis.oauth import granted_before, is_oauth, refused_call
 from proxy.core.diagnosis.scene import AROUND, Scene
@@ -240,6 +240,7 @@ def examine_revoked(scene: Scene) -> Found | None:
         },
         times={"issued_at": row.created_at, "revoked_at": end},
         findings=("mass_revocation",) if mass else (),
+        instead=IN_THE_FILE if scene.in_a_file else None,
     )
 
 
@@ -290,12 +291,23 @@ ROTATED: Final = Rule(
     examine_rotated,
 )
 
+OVER: Final = (
+    "The access token of {client} was revoked at {revoked} and is no longer accepted. We will give you a new one if the "
+    "connection shall go on. {steps}"
+)
+"""What the customer is told, whoever revoked it."""
+IN_THE_FILE: Final = Advice(
+    operator="{event}. See in the history of the token file who entered revoked_at. If it was not meant, take it out again, or "
+    "issue a new token.",
+    customer=OVER,
+)
+"""In place of the advice to look into an application's log."""
+
 REVOKED: Final = Rule(
     Code.TOKEN_REVOKED,
     "The token was revoked, and no replacement, refresh or known fault explains it.",
     "revoked_at of the row. Rows revoked in the same millisecond show a mass revocation (finding `mass_revocation`).",
     "{event}. Look in the application's audit log at {revoked}. If it was not meant, issue a new token.",
-    "The access token of {client} was revoked at {revoked} and is no longer accepted. We will give you a new one if the "
-    "connection shall go on. {steps}",
+    OVER,
     examine_revoked,
 )

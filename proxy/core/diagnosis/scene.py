@@ -113,6 +113,11 @@ class Scene(msgspec.Struct, frozen=True):
         return self.then.clock_offset if self.then else None
 
     @property
+    def in_a_file(self) -> bool:
+        """The source is a token file: people write it, no copy of it lags behind, and no clean-up takes from it."""
+        return self.then is not None and self.then.via == "file"
+
+    @property
     def elsewhere(self) -> bool:
         """Called at the address of a tenant that is not the row's, and where the token has not been served."""
         row, addressed = self.row, self.evidence.addressed_tenant

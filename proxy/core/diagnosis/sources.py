@@ -25,8 +25,6 @@ LONG_OPEN: Final = 300.0
 """Seconds: a transaction that issues a token is committed sooner. An older row that the primary lacked was put there later."""
 OTHERWISE: Final = "stored_otherwise"
 """The flag of a row that holds a digest or cipher text where it held a token, or a digest of another kind."""
-IN_A_FILE: Final = "file"
-"""`Reading.via` of a token file."""
 MANY_TENANTS: Final = 3
 """Tenants whose tokens become unknown in one minute, from which on it is no matter of one token."""
 
@@ -62,7 +60,6 @@ def examine_replica_lag(scene: Scene) -> Found | None:
         return None
     soon = healed.read_at - scene.at <= SOON
     age = scene.now - healed.state.created_at
-    listed_here = scene.then is not None and scene.then.via == IN_A_FILE
     young = age <= AT_THE_TIME
     against = (
         *(("It had worked here before, so the row was no new one.",) if was_known(scene) and not young else ()),
@@ -72,7 +69,7 @@ def examine_replica_lag(scene: Scene) -> Found | None:
             if scene.confirmed and LONG_OPEN < age <= FAR_BEHIND
             else ()
         ),
-        *(("A file has no copy: the entry may have been written after the refusal.",) if listed_here else ()),
+        *(("A file has no copy: the entry may have been written after the refusal.",) if scene.in_a_file else ()),
         *(("It came back late enough for a repair by hand.",) if not soon and not young else ()),
     )
     found = _lag(scene, Confidence.POSSIBLE if against else Confidence.LIKELY, scene.then, healed, against)

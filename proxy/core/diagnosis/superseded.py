@@ -45,7 +45,7 @@ def revoked_at(scene: Scene) -> float | None:
 def replacements(scene: Scene) -> tuple[Sibling, ...]:
     """Newer rows of the same application and owner that are no products of a refresh and outlived this one."""
     row = scene.last_row
-    if row is None or (row.application is None and row.owner is None):
+    if row is None or (row.application is None and row.owner is None and not scene.in_a_file):
         return ()
     refreshed = {s.row for s in scene.related("successor")}
     renewed = {e.created for e in scene.evidence.oauth if e.grant_type == "refresh_token" and 200 <= e.status < 300} - {""}
@@ -124,7 +124,7 @@ def _at_revocation(scene: Scene, row: Known, end: float) -> Found:
         return _found(scene, row, before[-1], Confidence.LIKELY, line, ())
     other = min(replacements(scene), key=lambda s: (abs(s.created_at - end), repr(s)))
     against = (f"The newer token was issued {span(other.created_at - end)} from the revocation: too far to be one event.",)
-    return _found(scene, row, other, Confidence.POSSIBLE, "A newer token of the same application and owner exists.", against)
+    return _found(scene, row, other, Confidence.POSSIBLE, f"A newer token of the same {_party(row)} exists.", against)
 
 
 def _repair(scene: Scene, newer: Sibling, alive: float | None) -> tuple[str, ...]:
@@ -148,7 +148,7 @@ def _at_disappearance(scene: Scene, row: Known) -> Found:
             if made
             else ("The newer token was not issued between the last sight of this one and its absence.",)
         )
-        line = "The row is gone and a newer token of the same application and owner exists."
+        line = f"The row is gone and a newer token of the same {_party(row)} exists."
         return _found(scene, row, replacements(scene)[-1], Confidence.POSSIBLE, line, against)
     line = f"The row vanished between {utc(start)} and {utc(end)}, and the newer token was issued in that time."
     strangers = {d.tenant for d in scene.others.deaths if d.how == "deleted"} - {row.tenant}
@@ -160,19 +160,25 @@ def _at_disappearance(scene: Scene, row: Known) -> Found:
     return _found(scene, row, inside[0], strong, line, ())
 
 
+def _party(row: Known) -> str:
+    """What a token and its replacement have in common. An entry of a token file may name no more than its tenant."""
+    return "tenant" if row.application is None and row.owner is None else "application and owner"
+
+
 def _found(scene: Scene, row: Known, newer: Sibling, confidence: Confidence, line: str, against: tuple[str, ...]) -> Found:
     end = revoked_at(scene)
     state = f"The token's row was revoked at {utc(end)}." if end is not None else "The token's row is gone."
+    party = _party(row)
     by = doers(scene, end) if scene.mass and end is not None else ()
     alive = [s for s in replacements(scene) if _lives(s, scene.now)]
     used = "" if newer.used is None else f"The newer token has {'' if newer.used else 'not '}been used."
     late = scene.last_good is not None and end is not None and scene.source_time(scene.last_good) > end + ONE_EVENT
     return Found(
-        Confidence.LIKELY if late and confidence is Confidence.CERTAIN else confidence,
-        f"The client still presents the token issued {utc(row.created_at)}; a newer one of the same application and owner "
+        Confidence.LIKELY if (late or party == "tenant") and confidence is Confidence.CERTAIN else confidence,
+        f"The client still presents the token issued {utc(row.created_at)}; a newer one of the same {party} "
         f"has replaced it since {utc(newer.created_at)}.",
         evidence_for=(
-            *filter(None, (state, f"Same application and owner: issued {utc(newer.created_at)}.", line, used)),
+            *filter(None, (state, f"Same {party}: issued {utc(newer.created_at)}.", line, used)),
             *by,
         ),
         evidence_against=against + (("The token was accepted after it had been revoked.",) if late else ()),
@@ -277,7 +283,8 @@ SUPERSEDED: Final = Rule(
     "The row is revoked or gone, and a newer row of the same application and owner was created at that moment: within "
     "seconds of revoked_at, or between the last good answer and the first failure. One made much later, or after this token "
     "had been refused, is a repair. A row that holds a digest or cipher text where it held a token "
-    "was not given another one.",
+    "was not given another one. In a token file: an entry that has another digest under its name, or a newer one; where the "
+    "entries name neither application nor owner, a newer one of the same tenant is likely the replacement, and no more.",
     "Enter the token issued {enter} at {client}; if nobody kept it, regenerate once more and enter that one at once. Then tell "
     "the customer to resubmit what failed.",
     "{client} still sends the access token issued {issued}. It was replaced {newer} and is no longer accepted: please "

@@ -62,6 +62,14 @@ def observed(past, **changes):
     return msgspec.structs.replace(evidence, incident=msgspec.structs.replace(evidence.incident, kind=Kind.WOULD_REFUSE))
 
 
+ENTRY = row(application=None, application_name=None, owner=None)
+"""An entry of a token file that names its tenant only."""
+
+
+def entry(created_at, **changes):
+    return newer(created_at, **{"application": None, "owner": None, "tenant": "acme"} | changes)
+
+
 STRANGER = NeighbourRequest("globex", ENDED - 0.1, first_use=True, seconds=0.15)
 ANSWERED = NeighbourRequest("globex", ENDED - 0.3, first_use=True, seconds=0.15)
 RENEWED = NeighbourRequest("globex", ENDED - 0.1, first_use=True, seconds=0.15, renewed=True)
@@ -77,6 +85,12 @@ SUPERSEDED = {
     ),
     "replaced by delete and insert, seen to the second": gone(newer(AT - 1800.5)),
     "replaced by delete and insert, seen only by the failing": gone(newer(AT - 1000), seen=(AT - 3000, AT - 10)),
+    "an entry of a file in place of another": gone(entry(AT - 1800), before=ENTRY, via="file"),
+    "an entry of a file that names its application, in place of another": gone(newer(AT - 1800), via="file"),
+    "an entry of a file holds another digest": gone(surroundings=around(flags=("secret_replaced",)), before=ENTRY, via="file"),
+    "an entry of a file that is marked revoked, and another": refusal(
+        row(application=None, owner=None, revoked_at=AT - HOUR), surroundings=around(entry(AT - HOUR)), via="file"
+    ),
     "revoked at the replacement, and the row erased since": gone(newer(AT - HOUR), before=REVOKED),
     "memory was stale and the backend refused it": backend_refusal(row(revoked_at=AT - 1), surroundings=around(newer(AT - 1))),
     "clocks 90 s apart": refusal(row(revoked_at=AT + 60), offset=90.0, surroundings=around(newer(AT + 60))),
@@ -105,6 +119,8 @@ NOT_SUPERSEDED = {
         REVOKED, surroundings=around(newer(ISSUED + DAY)), past=history(AT - 2 * HOUR)
     ),
     "two clients within the hour: it may have been shared": shared(gap=1),
+    "a row of nobody's, and another of the tenant": gone(entry(AT - 1800), before=ENTRY),
+    "an entry of a file that is dated the day of the other's end": gone(entry(AT - DAY / 2), before=ENTRY, via="file"),
     "another owner's token": refusal(REVOKED, surroundings=around(newer(AT - HOUR, owner="12"))),
     "neither application nor owner": refusal(
         row(revoked_at=AT - HOUR, application=None, owner=None), surroundings=around(newer(AT - HOUR))
@@ -276,11 +292,13 @@ DELETED = {
     "vanished with all of its application": gone(others=Others(deaths=(Death("f", "acme", AT - 1800, application="3"),))),
     "only known to have worked": refusal(Unknown(), "unknown", around()),
     "replaced much later": gone(newer(AT - 60)),
+    "an entry of a file, and one of weeks ago is left": gone(entry(ISSUED + DAY), before=ENTRY, via="file"),
     "gone although the search failed": refusal(Unknown(), "unknown", around(error="timeout")),
     "still gone a minute later": gone(notes=(reread(Unknown(), 60),)),
     "the backend found it first": backend_refusal(Unknown(), past=history(AT - 1, last_reading=reading(ROW, AT - 0.5))),
 }
 NOT_DELETED = {
+    "an entry of a file, and one that is dated the day of its end": gone(entry(AT - DAY / 2), before=ENTRY, via="file"),
     "back a second later": gone(notes=(reread(ROW, 1),)),
     "had been revoked before": gone(before=row(revoked_at=AT - 2000)),
     "had expired before": gone(before=row(expires_in=3600)),
@@ -382,6 +400,18 @@ def test_findings(finding, evidence):
 )
 def test_no_destroyed_application(siblings, deaths):
     assert diagnose(gone(*siblings, others=Others(deaths=deaths))).cause.findings == ()
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [gone(before=ENTRY, via="file"), refusal(row(revoked_at=AT - HOUR), surroundings=around(), via="file")],
+    ids=["taken out", "marked revoked"],
+)
+def test_of_a_token_file_its_history_is_asked_and_no_application(evidence):
+    advice = diagnose(evidence).cause.advice_operator
+    assert "history of th" in advice
+    assert "Doorkeeper" not in advice
+    assert "audit log" not in advice
 
 
 def test_age_at_death_and_the_known_fault_of_the_cleanup_are_told():
