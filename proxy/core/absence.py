@@ -187,8 +187,16 @@ class LastRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     fingerprint: str = ""
 
 
+class Renamed(msgspec.Struct, frozen=True):
+    """The tenant as which the token of the last request was used later, and what came as that tenant in the time asked for."""
+
+    tenant: str
+    arrived: Traffic
+
+
 class Absence(msgspec.Struct, frozen=True):
-    """The answer to "did anything arrive?". `code`: arrived, absent_proven, absent_partly, absent_unproven."""
+    """The answer to "did anything arrive?". `code`: arrived, absent_proven, absent_partly, absent_unproven. `renamed`: the
+    customer goes on under another name."""
 
     tenant: str
     start: float
@@ -200,6 +208,7 @@ class Absence(msgspec.Struct, frozen=True):
     last_before: LastRequest | None
     code: str
     sentences: tuple[str, ...]
+    renamed: Renamed | None = None
 
 
 def conclude(
@@ -212,6 +221,7 @@ def conclude(
     unattributed: Traffic,
     cover: Coverage,
     last_before: LastRequest | None,
+    renamed: Renamed | None = None,
 ) -> Absence:
     """Say in words what follows, and no more than that. `unattributed`: requests whose token belongs to nobody we know, or
     that had none; they may have been this tenant's, and are not part of `others`."""
@@ -223,8 +233,11 @@ def conclude(
         )
     if not arrived.requests:
         sentences.append(_last(last_before))
-    sentences.append(_meaning(code, others, unattributed))
-    return Absence(tenant, start, end, arrived, others, unattributed, cover, last_before, code, tuple(sentences))
+    if renamed is not None:
+        sentences.append(_went_on(renamed))
+    goes_on = renamed is not None and renamed.arrived.requests
+    sentences.append("So it goes on under that name." if goes_on else _meaning(code, others, unattributed))
+    return Absence(tenant, start, end, arrived, others, unattributed, cover, last_before, code, tuple(sentences), renamed)
 
 
 def _code(arrived: Traffic, cover: Coverage) -> str:
@@ -266,6 +279,15 @@ def _last(last: LastRequest | None) -> str:
     incident = f" (incident {last.incident})" if last.incident else ""
     answer = f"{last.status} by {last.answered_by}{reason}{incident}"
     return f"Its last request before came at {_clock(last.at)} and was answered {answer}."
+
+
+def _went_on(renamed: Renamed) -> str:
+    came = renamed.arrived
+    counted = f"{came.requests} requests of that one arrived: {came.good} served, {came.refused} refused"
+    return (
+        f"The token of that request was used later as tenant {renamed.tenant}; in this time "
+        f"{counted if came.requests else 'no request of that one arrived either'}."
+    )
 
 
 def _meaning(code: str, others: Traffic, unattributed: Traffic) -> str:

@@ -131,6 +131,9 @@ async def silence(
         client=client or "",
     )
     asked = Absence(start, end, answer.arrived.requests, answer.others.requests, reported_at, answer.unattributed.requests)
+    if answer.renamed is not None:
+        other = answer.renamed
+        asked = msgspec.structs.replace(asked, renamed=other.tenant, as_renamed=other.arrived.requests)
     cover = Coverage(answer.coverage.share, tuple((gap.start, gap.end) for gap in answer.coverage.gaps))
     calls = tuple(await reader.oauth_of_tenant(tenant, start - CALLS_BEFORE, end))
     answer = msgspec.structs.replace(answer, sentences=(*answer.sentences, *refused_exchanges(calls)))

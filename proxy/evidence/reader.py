@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from proxy.core.absence import Absence, LastRequest, Span, conclude, coverage, forgotten
+from proxy.core.absence import Absence, LastRequest, Renamed, Span, conclude, coverage, forgotten
 from proxy.core.audit import Rules
 from proxy.core.history import TokenHistory
 from proxy.core.incident import Incident, Note, tag_of, tenant_tag, time_of
@@ -24,8 +24,7 @@ from proxy.evidence.activity import EVERYONE, NOBODY, Minute, last_before, read_
 from proxy.evidence.aliases import names_of
 from proxy.evidence.events import read_events
 from proxy.evidence.heartbeat import MAX_GAP, read_spans
-from proxy.evidence.history import read_part
-from proxy.evidence.merge import merge
+from proxy.evidence.histories import name_since, read_history
 from proxy.evidence.oauth_ledger import Link, calls_of_tenant, calls_of_token, link_of, refusals, together
 from proxy.evidence.redis_store import RedisStore, StoreError
 from proxy.evidence.verify import purged
@@ -145,13 +144,7 @@ class EvidenceReader:
 
     async def history(self, fingerprint: str) -> TokenHistory | None:
         """What all instances together remember of a token, under whatever key it was named. None when it is nothing."""
-        store = self._need_store()
-        answers = await store.run([("HGETALL", keys.history(name)) for name in await names_of(store, fingerprint)])
-        found: TokenHistory | None = None
-        for value in (value for answer in answers for value in queries.as_map(answer).values()):
-            if (part := read_part(value)) is not None:
-                found = part if found is None else merge(found, part)
-        return None if found is None else msgspec.structs.replace(found, fingerprint=fingerprint)
+        return await read_history(self._need_store(), fingerprint)
 
     async def activity(self, tenant: str, start: float, end: float) -> list[Minute]:
         """Traffic of a tenant per minute between two instants (epoch seconds). `activity.EVERYONE` for all together."""
@@ -171,6 +164,9 @@ class EvidenceReader:
         cover = coverage(await self.heartbeats(start, end), start, end, MAX_GAP)
         gone = (await purged(store)).get(tenant_tag(tenant), 0.0)
         everyone, own, nobody = [total(await self.activity(name, start, end)) for name in (EVERYONE, tenant, NOBODY)]
+        last = await last_before(store, tenant, start)
+        name = await name_since(store, tenant, last) if not own.requests else ""
+        renamed = Renamed(name, total(await self.activity(name, start, end))) if name else None
         return conclude(
             tenant,
             start,
@@ -179,7 +175,8 @@ class EvidenceReader:
             others=rest(everyone, own, nobody),
             unattributed=nobody,
             cover=cover if gone <= start else forgotten(cover, start, end, min(gone, end)),
-            last_before=await last_before(store, tenant, start),
+            last_before=last,
+            renamed=renamed,
         )
 
     async def oauth_link(self, refresh: str) -> Link | None:

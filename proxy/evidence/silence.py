@@ -1,6 +1,7 @@
 """Notices tenants that stopped sending, and tells once per silence, whatever the number of processes and restarts.
 
-Only time for which it is proven that we listened counts as silence: after an outage of ours nobody is called silent for it.
+Only time for which it is proven that we listened counts as silence: after an outage of ours nobody is called silent for it. Nor
+is a customer that was renamed: its token goes on under another name.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from proxy.evidence import keys, queries, records, writes
 from proxy.evidence.activity import read_last, read_minutes
 from proxy.evidence.cadence import DAYS, cadence
 from proxy.evidence.heartbeat import MAX_GAP, read_spans
+from proxy.evidence.histories import name_since
 from proxy.evidence.redis_store import BATCH, RedisStore, StoreError
 
 LOOK_EVERY: Final = 60.0
@@ -124,6 +126,9 @@ class Watch:
         for silence in over:
             share = coverage(spans, silence.last.at, now, MAX_GAP).share
             if share * (now - silence.last.at) <= silence.allowed:
+                continue
+            if await name_since(self._store, silence.tenant, silence.last):
+                self._known[silence.tenant] = (self._known[silence.tenant][0], None)
                 continue
             if await self._first_to_tell(silence, now):
                 self._tell(silence, share)

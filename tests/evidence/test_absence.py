@@ -14,6 +14,7 @@ from proxy.core.absence import (
     Coverage,
     Gap,
     LastRequest,
+    Renamed,
     Span,
     Traffic,
     conclude,
@@ -97,8 +98,9 @@ def test_an_end_before_the_start_is_refused():
         coverage([], 5, 5, 1)
 
 
-def say(cover, arrived=NOTHING, others=NOTHING, unattributed=NOTHING, last=None):
-    return conclude("acme", 0, 100, arrived=arrived, others=others, unattributed=unattributed, cover=cover, last_before=last)
+def say(cover, arrived=NOTHING, others=NOTHING, unattributed=NOTHING, last=None, renamed=None):
+    known = {"arrived": arrived, "others": others, "unattributed": unattributed, "last_before": last, "renamed": renamed}
+    return conclude("acme", 0, 100, cover=cover, **known)
 
 
 WHOLE = Coverage(1.0, ())
@@ -119,6 +121,19 @@ PART = Coverage(0.9999, (Gap(99.99, 100, "no heartbeat"),))
 def test_conclusion(said, code, words):
     assert said.code == code
     assert words in said.sentences[-1]
+
+
+@pytest.mark.parametrize(
+    "came, told, meaning",
+    [
+        (Traffic(7, 6, 1), "7 requests of that one arrived: 6 served, 1 refused", "goes on under that name"),
+        (NOTHING, "no request of that one arrived either", "sent nothing"),
+    ],
+)
+def test_another_name_of_the_customer_is_told(came, told, meaning):
+    *_, name, last = say(WHOLE, others=Traffic(9, 9, 0), renamed=Renamed("acme-inc", came)).sentences
+    assert f"as tenant acme-inc; in this time {told}." in name
+    assert meaning in last
 
 
 def test_almost_all_does_not_read_as_all():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.core.absence import Renamed, Traffic
 from proxy.core.exchange import AnsweredBy
 from proxy.core.silence import Silence
 from proxy.evidence.activity import Activity
 from proxy.evidence.heartbeat import Beat, Heartbeat
+from proxy.evidence.history import History
 from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.silence import Expected, Watch
 from tests.evidence.conftest import START, make_exchange
@@ -21,13 +23,17 @@ class Past:
     def __init__(self, store):
         self.store, self.now = store, START
         self.activity = Activity(store, "p", "i", clock=lambda: self.now)
+        self.history = History(store, "i", clock=lambda: self.now)
 
     async def requests(self, *times, **more):
         for at in times:
             self.now = at
             good = {"status": 200, "answered_by": AnsweredBy.BACKEND, "verdict": "allow", "reason": "active"}
-            self.activity.saw(make_exchange(at, **{**good, **more}))
+            said = make_exchange(at, **{**good, **more})
+            self.activity.saw(said)
+            self.history.saw(said)
         await self.activity.flush()
+        await self.history.flush()
 
     async def listened(self, start, end):
         async def nothing():
@@ -84,6 +90,27 @@ async def test_a_tenant_that_stopped_is_told_once_by_all_processes(past, store):
     assert [{}, {}] == [watch.since() for watch in watches]
     assert {} == await reader.silences(await reader.tenants())
     assert 1 == len(told)
+
+
+@pytest.mark.parametrize(
+    "fingerprint, told_of",
+    [("ab" * 16, []), ("cd" * 16, ["acme"])],
+    ids=["its own token goes on", "another customer's token was first used"],
+)
+async def test_a_customer_that_was_renamed_is_not_silent(past, store, fingerprint, told_of):
+    await past.requests(*every(HOUR, DAY))
+    await past.requests(START + DAY + HOUR, START + 4 * DAY, tenant="acme-inc", fingerprint=fingerprint)
+    await past.listened(START + DAY, START + 4 * DAY)
+    told: list[tuple[Silence, float]] = []
+    watch = past.watch(START + 4 * DAY, told)
+    for _ in range(2):
+        await watch.look()
+    assert told_of == [silence.tenant for silence, _ in told]
+    assert told_of == list(watch.since())
+    found = await EvidenceReader(store, None).absence("acme", START + 2 * DAY, START + 5 * DAY)
+    assert (None if told_of else Renamed("acme-inc", Traffic(1, 1, 0))) == found.renamed
+    before = await EvidenceReader(store, None).absence("acme-inc", START + 5 * DAY, START + 6 * DAY)
+    assert before.renamed is None
 
 
 async def test_no_alarm_for_the_normal_quiet_day_of_entra(past):

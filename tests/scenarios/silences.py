@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +12,7 @@ from proxy.core.exchange import AnsweredBy, Exchange
 from proxy.evidence.activity import Activity
 from proxy.evidence.connect import StoreOptions, connect
 from proxy.evidence.heartbeat import Beat, Heartbeat
+from proxy.evidence.history import History
 from proxy.evidence.redis_store import RedisStore
 from tests.scenarios.plays import nearly, plays
 from tests.scenarios.world import ENTRA, OKTA, World
@@ -26,22 +28,24 @@ class Past:
         self.now = NOW
         self.store = RedisStore(connect(StoreOptions(url=w.store)))
         self.activity = Activity(self.store, "past.1", "past", clock=lambda: self.now)
+        self.history = History(self.store, "past", clock=lambda: self.now)
         self.heartbeat = Heartbeat(self.store, "past.1", _up, lambda: 0, self.activity.flush, clock=lambda: self.now)
 
     def sent(self, tenant: str, at: float, status: int = 200, agent: str = OKTA) -> None:
         self.now = at
         by = AnsweredBy.BACKEND if status < 400 else AnsweredBy.PROXY
         reason = "active" if status < 400 else "revoked"
-        self.activity.saw(
-            Exchange("x", at, "GET", "/scim/v2/Users", "Users.list", tenant, "192.0.2.7", status, by, "bearer", "ab" * 16,
-                     reason=reason, user_agent=agent)
-        )  # fmt: skip
+        said = Exchange("x", at, "GET", "/scim/v2/Users", "Users.list", tenant, "192.0.2.7", status, by, "bearer",
+                        _token_of(tenant), reason=reason, user_agent=agent)  # fmt: skip
+        self.activity.saw(said)
+        self.history.saw(said)
 
     async def write(self, requests: Iterable[tuple[float, str, int]], agent: str = OKTA) -> None:
         """Requests as (time, tenant, status), in the order of time."""
         for at, tenant, status in sorted(requests):
             self.sent(tenant, at, status, agent)
         await self.activity.flush()
+        await self.history.flush()
 
     async def beats(self, start: float, end: float, every: float = 10.0) -> None:
         at = start
@@ -56,6 +60,11 @@ class Past:
 
 async def _up() -> tuple[bool, str]:
     return True, ""
+
+
+def _token_of(tenant: str) -> str:
+    """The fingerprint of a customer's one token, whatever the customer is called: `acme` was renamed `acme-inc`."""
+    return hashlib.sha256(tenant.partition("-")[0].encode()).hexdigest()[:32]
 
 
 def every(gap: float, start: float, end: float, tenant: str, status: int = 200) -> list[tuple[float, str, int]]:
@@ -133,6 +142,26 @@ async def we_did_not_listen(w: World) -> str:
 
 
 @nearly("went_silent")
+async def it_was_renamed_and_goes_on(w: World) -> str:
+    past = Past(w)
+    acme = every(HOUR, NOW - 20 * DAY, NOW - 3 * DAY, "acme")
+    renamed = every(HOUR, NOW - 3 * DAY, NOW, "acme-inc")
+    await past.write([*acme, *renamed, *every(HOUR, NOW - 20 * DAY, NOW, "globex")])
+    await past.beats(NOW - 3 * DAY, NOW)
+    return await _asked(w, NOW - 3 * DAY + HOUR, NOW - 60)
+
+
+@plays("went_silent")
+async def it_was_renamed_long_ago_and_is_asked_for_by_its_name(w: World) -> str:
+    past = Past(w)
+    acme = every(HOUR, NOW - 40 * DAY, NOW - 30 * DAY, "acme")
+    renamed = every(HOUR, NOW - 30 * DAY, NOW - 3 * DAY, "acme-inc")
+    await past.write([*acme, *renamed, *every(HOUR, NOW - 20 * DAY, NOW, "globex")])
+    await past.beats(NOW - 3 * DAY, NOW)
+    return await _asked(w, NOW - 3 * DAY + HOUR, NOW - 60, tenant="acme-inc")
+
+
+@nearly("went_silent")
 async def it_comes_with_a_token_that_nobody_knows(w: World) -> str:
     past = Past(w)
     acme = every(HOUR, NOW - 12 * DAY, NOW - 2 * DAY, "acme")
@@ -175,6 +204,16 @@ async def we_were_down_at_that_time(w: World) -> str:
     past = Past(w)
     await past.write(every(300, NOW - 4 * HOUR, NOW, "globex"))
     await past.beats(NOW - 4 * HOUR, NOW - 2.2 * HOUR)
+    return await _asked(w, NOW - 3 * HOUR, NOW - HOUR, "--reported", _iso(NOW - 2 * HOUR))
+
+
+@nearly("never_arrived")
+async def it_was_renamed_and_arrived(w: World) -> str:
+    past = Past(w)
+    acme = every(HOUR, NOW - 9 * DAY, NOW - DAY, "acme")
+    renamed = every(0.5 * HOUR, NOW - DAY, NOW, "acme-inc")
+    await past.write([*acme, *renamed, *every(300, NOW - 4 * HOUR, NOW, "globex")])
+    await past.beats(NOW - 4 * HOUR, NOW)
     return await _asked(w, NOW - 3 * HOUR, NOW - HOUR, "--reported", _iso(NOW - 2 * HOUR))
 
 

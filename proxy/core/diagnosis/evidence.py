@@ -96,7 +96,8 @@ class Coverage(msgspec.Struct, frozen=True, omit_defaults=True):
 class Absence(msgspec.Struct, frozen=True, omit_defaults=True):
     """A question about a time in which nothing seems to have arrived, and what is known of it. `reported_at`: when the
     customer says that it failed. `requests`: of this tenant; `others`: of everybody else that is known; `unattributed`: with
-    no credential or one of nobody we know, so that any of them may have been this tenant's."""
+    no credential or one of nobody we know, so that any of them may have been this tenant's. `renamed`: the tenant as which the
+    token of the last request was used after it; `as_renamed` requests of that one came."""
 
     start: float
     end: float
@@ -104,6 +105,8 @@ class Absence(msgspec.Struct, frozen=True, omit_defaults=True):
     others: int | None = None
     reported_at: float | None = None
     unattributed: int | None = None
+    renamed: str = ""
+    as_renamed: int = 0
 
 
 class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):

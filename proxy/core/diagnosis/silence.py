@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
-from proxy.core.diagnosis.evidence import Activity
+from proxy.core.diagnosis.evidence import Absence, Activity
 from proxy.core.diagnosis.oauth import exchange_lines
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.words import span, utc
@@ -53,14 +53,20 @@ def examine_silent(scene: Scene) -> Found | None:
     sure, lines, missing = _listening(scene)
     short = not activity.given and activity.learned_over is not None and activity.learned_over < LEARNED
     refused = activity.last_status in (401, 403)
+    renamed = _renamed(absence)
     last = f"{activity.last_status or 'in an unknown way'}{' ' + activity.last_reason if activity.last_reason else ''}"
     since = f"the {activity.last_status} at {utc(activity.last_at)}" if refused else utc(activity.last_at)
     clear = f"Clear incident {activity.last_incident or '(not recorded)'} first, then have the failed job resubmitted"
     return Found(
-        Confidence.LIKELY if sure and not short else Confidence.POSSIBLE,
+        Confidence.LIKELY if sure and not short and not renamed else Confidence.POSSIBLE,
         f"Nothing has arrived for {span(pause)} (usually at most {span(activity.usual_gap)}), since {since}.",
         evidence_for=(f"The last request was answered {last} at {utc(activity.last_at)}.", *lines, *exchange_lines(scene)),
-        missing=(*missing, *(("a week of its past, with a weekend in it",) if short else ())),
+        evidence_against=renamed,
+        missing=(
+            *missing,
+            *(("a week of its past, with a weekend in it",) if short else ()),
+            *((f"the same of tenant {absence.renamed}, its other name",) if renamed else ()),
+        ),
         words={
             "pause": span(pause),
             "usual": span(activity.usual_gap),
@@ -70,6 +76,14 @@ def examine_silent(scene: Scene) -> Found | None:
         times={"last_at": activity.last_at},
         findings=("exchange_refused",) if exchange_lines(scene) else (),
     )
+
+
+def _renamed(absence: Absence) -> tuple[str, ...]:
+    """The customer may go on under another name, as which its token was used."""
+    if not absence.renamed:
+        return ()
+    came = f"{absence.as_renamed} requests of that one came in this time"
+    return (f"The token of its last request was used later as tenant {absence.renamed}: {came}.",)
 
 
 def _ordinary(activity: Activity) -> float | None:
@@ -101,16 +115,18 @@ def examine_never_arrived(scene: Scene) -> Found | None:
         return None
     sure, lines, missing = _listening(scene)
     refused = _refused_before(scene.evidence.activity, absence.reported_at)
+    renamed = _renamed(absence) if absence.as_renamed else ()
     gap = next((g for g in (coverage.gaps if coverage else ()) if g[0] <= absence.reported_at <= g[1]), None)
     return Found(
-        Confidence.LIKELY if sure and gap is None and not refused else Confidence.POSSIBLE,
+        Confidence.LIKELY if sure and gap is None and not refused and not renamed else Confidence.POSSIBLE,
         f"No request of this tenant arrived between {utc(absence.start)} and {utc(absence.end)}.",
         evidence_for=(f"The customer reports a failure at {utc(absence.reported_at)}.", *lines, *exchange_lines(scene)),
         evidence_against=(
             *((f"For {utc(gap[0])} to {utc(gap[1])} it is not proven that we listened.",) if gap else ()),
             *refused,
+            *renamed,
         ),
-        missing=missing,
+        missing=(*missing, *((f"the same of tenant {absence.renamed}, its other name",) if renamed else ())),
         words={"start": utc(absence.start), "end": utc(absence.end), "reported": utc(absence.reported_at)},
         times={"reported_at": absence.reported_at},
         findings=("exchange_refused",) if exchange_lines(scene) else (),
@@ -121,7 +137,8 @@ SILENT: Final = Rule(
     Code.WENT_SILENT,
     "The client has stopped sending, against its own habit.",
     "The pause is longer than the tenant's past, its kind of client and the last answer allow (docs/silence.md: a quiet day of "
-    "Entra is ordinary, two hours after a refusal are not), the listener is proven up, and others' requests arrived.",
+    "Entra is ordinary, two hours after a refusal are not), the listener is proven up, and others' requests arrived. Where the "
+    "token of the last request was used later as another tenant, the customer was renamed, and that is said.",
     "0 requests for {pause} (usually at most {usual}), the last at {last}. {hint}.",
     "Since {last} we have received no provisioning request from {client}. Please check whether provisioning is paused or has "
     "failed tasks. {steps}",
@@ -131,7 +148,8 @@ SILENT: Final = Rule(
 NEVER_ARRIVED: Final = Rule(
     Code.NEVER_ARRIVED,
     "The customer reports a failure, and nothing came here.",
-    "No exchange of the tenant in that time, heartbeats without gaps, and others' traffic arrived.",
+    "No exchange of the tenant in that time, under this name or the one as which its token was used later, heartbeats without "
+    "gaps, and others' traffic arrived.",
     "It was answered before us: WAF, CDN, TLS, DNS or an address filter. Look into their logs at {reported}.",
     "Between {start} and {end} no request from {client} reached our servers, while others' did. Please send us the exact "
     "address (base URL) that is set up, the time of a failure and the text of the error, and check proxies and firewalls on "

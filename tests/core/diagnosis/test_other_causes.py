@@ -371,12 +371,19 @@ TABLE = {
             "heartbeats with gaps": silence(proven=0.7),
             "everybody silent": silence(others=0),
             "something arrived": silence(requests=3),
+            "renamed, and goes on": silence(renamed="acme-inc", as_renamed=70),
+            "renamed, and later silent under that name": silence(renamed="acme-inc"),
         },
     ),
     "never_arrived": (
-        {"reported ten minutes ago": reported(), "heartbeats almost whole": reported(proven=0.995)},
+        {
+            "reported ten minutes ago": reported(),
+            "heartbeats almost whole": reported(proven=0.995),
+            "renamed, and as silent under that name": reported(renamed="acme-inc"),
+        },
         {
             "something arrived": reported(requests=1),
+            "renamed, and it arrived under that name": reported(renamed="acme-inc", as_renamed=1),
             "heartbeats with gaps": reported(proven=0.9),
             "the gap is at that time": reported(proven=0.995, gaps=((AT - 605, AT - 595),)),
             "nobody arrived": reported(others=0),
