@@ -89,7 +89,8 @@ async def _completed(reader: EvidenceReader, prefix: str) -> str:
 
 async def gather(reader: EvidenceReader, incident: Incident, settings: Settings) -> Evidence:
     """Return everything known of an incident now. Without the store: the record and the notes that lie in the spool."""
-    found = await dossier(reader, incident, _required(incident, settings))
+    reads_only = incident.tenant in settings.policy.read_only_tenants
+    found = await dossier(reader, incident, _required(incident, settings), reads_only=reads_only)
     if found.unread:
         screen.say(f"The store cannot be reached ({found.unread[0]}): this is what lies in the spool.", "yellow")
     return found.evidence

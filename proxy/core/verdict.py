@@ -51,9 +51,7 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.UNKNOWN: Meaning(401, "invalid_token", "The access token is not known here."),
     Reason.REVOKED: Meaning(401, "invalid_token", "The access token was revoked."),
     Reason.EXPIRED: Meaning(401, "invalid_token", "The access token expired."),
-    Reason.INSUFFICIENT_SCOPE: Meaning(
-        403, "insufficient_scope", "The access token lacks a scope that this operation requires."
-    ),
+    Reason.INSUFFICIENT_SCOPE: Meaning(403, "insufficient_scope", "The access token does not allow this operation."),
     Reason.OWNER_INACTIVE: Meaning(401, "invalid_token", "The account that owns the access token is inactive."),
     Reason.SOURCE_UNAVAILABLE: Meaning(503, None, "The token could not be checked now; nothing was refused. Try again."),
 }

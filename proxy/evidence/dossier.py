@@ -68,8 +68,11 @@ class Silence(msgspec.Struct, frozen=True):
     evidence: Evidence
 
 
-async def dossier(reader: EvidenceReader, incident: Incident, required_scopes: Sequence[str] = ()) -> Dossier:
-    """Gather what is known of an incident now. Never raises for a store that is away or for a record it cannot read."""
+async def dossier(
+    reader: EvidenceReader, incident: Incident, required_scopes: Sequence[str] = (), *, reads_only: bool | None = None
+) -> Dossier:
+    """Gather what is known of an incident now. `required_scopes`, `reads_only`: what the settings say of its operation and its
+    tenant. Never raises for a store that is away or for a record it cannot read."""
     unread: list[str] = []
     notes = await _try("notes", reader.notes(incident.id), [], unread)
     name, calls = await _oauth(reader, incident, unread)
@@ -84,6 +87,7 @@ async def dossier(reader: EvidenceReader, incident: Incident, required_scopes: S
         backend_verdicts=await _verdicts(reader, incident, notes, unread),
         addressed_tenant=incident.addressed_tenant,
         required_scopes=tuple(required_scopes),
+        reads_only=reads_only,
         first_uses=await _first_uses(reader, notes, incident, unread),
         first_uses_of_rows={str(use.row): use.at for use in uses if use.row is not None},
         refresh_token_of=await _access_of(reader, incident, history, unread),

@@ -67,8 +67,9 @@ class Answers:
 
         policy = self.settings.policy
         writes = incident.exchange.method not in ("GET", "HEAD", "OPTIONS")
+        required = policy.write_scopes if writes else policy.read_scopes
         async with self._turn():
-            found = await dossier(self._reader, incident, policy.write_scopes if writes else policy.read_scopes)
+            found = await dossier(self._reader, incident, required, reads_only=incident.tenant in policy.read_only_tenants)
         return Case(found.evidence, diagnose(found.evidence), found.unread)
 
     async def notes(self, incident_id: str) -> Sequence[Note]:

@@ -92,6 +92,14 @@ async def a_reading_token_writes(w: World) -> str:
 
 
 @plays("scope_missing")
+async def a_tenant_that_may_only_read_writes(w: World) -> str:
+    await w.build(more='[policy]\nread_only_tenants = ["acme"]')
+    token = await w.customer()
+    await w.works(token)
+    return await named(w, await w.fails(token, method="POST", path="/scim/v2/Users", json_body={"userName": "a"}))
+
+
+@plays("scope_missing")
 async def the_backend_wants_another_scope(w: World) -> str:
     await w.build()
     token = await w.customer(scopes="profile")

@@ -114,7 +114,8 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `history` is the token's as known now; the one at the time is in the incident. `readings` are looks at *other*
     sources taken for this incident. `backend_verdicts` are this token's, by instance. `addressed_tenant` is whose URL or
-    host was called. `required_scopes` are those of which the operation needs one. `grant_exists` tells whether an
+    host was called. `required_scopes` are those of which the operation needs one, and `reads_only` whether the tenant may only
+    read, both by the settings of now. `grant_exists` tells whether an
     authorization grant of the same application and owner is known (authorization-code set-up). `first_uses` maps the
     fingerprint of a sibling to its first use seen here, `first_uses_of_rows` its row. `refresh_token_of` names the access token
     with which the presented secret was issued here as a refresh token. `owner_change` is the last change that SCIM made to the
@@ -135,6 +136,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     readings: tuple[Reading, ...] = ()
     addressed_tenant: str = ""
     required_scopes: tuple[str, ...] = ()
+    reads_only: bool | None = None
     grant_exists: bool | None = None
     first_uses: dict[str, float] = {}
     owner_change: AccountChange | None = None

@@ -118,13 +118,17 @@ def examine_scope(scene: Scene) -> Found | None:
     asked = _asked_for(challenge)
     has_it = theirs and row is not None and bool(asked) and asked <= has
     enough = bool(required) and not required.isdisjoint(has)
-    reads_only = ours and row is not None and (enough or not required)
+    sufficient = ours and row is not None and (enough or not required)
+    changed = sufficient and scene.evidence.reads_only is False
+    reads_only = sufficient and not changed
     if theirs and not said and (enough or not required):
         return None
     return Found(
         Confidence.CERTAIN if ours and row else Confidence.POSSIBLE if has_it else Confidence.LIKELY,
-        "The scopes suffice, and the tenant may only read."
+        "No scope is lacking: this tenant may only read, by the policy of this proxy."
         if reads_only
+        else "By the settings of now the token may do this; it was refused by those of then."
+        if changed
         else "The token may not do this."
         if enough or not required
         else f"The token has the scopes {_listed(has)}; the operation needs one of {_listed(required)}.",
@@ -132,18 +136,16 @@ def examine_scope(scene: Scene) -> Found | None:
             f"Scopes of the row: {_listed(has)}." if row else "The verdict at that moment was `insufficient_scope`.",
             *((f"One of these is required: {_listed(required)}.",) if required else ()),
             *((f"The backend {answer.address} says insufficient_scope.",) if said and answer else ()),
+            *(("Its tenant stands in policy.read_only_tenants.",) if reads_only and scene.evidence.reads_only else ()),
         ),
-        evidence_against=(
-            *(("The scopes suffice; the tenant may only read.",) if enough and ours else ()),
-            *((f"The backend asks for {_listed(asked)}, which the token has.",) if has_it else ()),
-        ),
+        evidence_against=(*((f"The backend asks for {_listed(asked)}, which the token has.",) if has_it else ()),),
         missing=(
             *(() if row else ("the row as it was read",)),
-            *(() if required or reads_only else ("the scopes that are required",)),
+            *(() if required or sufficient else ("the scopes that are required",)),
         ),
         words={"has": _listed(has), "needs": _listed(required) if required else "(not recorded)"},
         findings=("read_only_tenant",) if reads_only else (),
-        instead=READ_ONLY if reads_only else None,
+        instead=READ_ONLY if reads_only else ALLOWED_NOW if changed else None,
     )
 
 
@@ -158,6 +160,14 @@ READ_ONLY: Final = Advice(
     "refused. Please tell us if it shall make changes; the token can stay.",
 )
 """In place of what is said about scopes."""
+
+
+ALLOWED_NOW: Final = Advice(
+    operator="The settings were changed since: by those of now the token may do this. Nothing is left to do but to try again.",
+    customer="Your access token is valid. A permission that this operation needs had not been set up on our side; it is there "
+    "now. Please run the failed provisioning tasks of {client} again.",
+)
+"""In place of what is said about scopes, where neither they nor the tenant's rights forbid it any more."""
 
 
 def _listed(scopes: frozenset[str]) -> str:

@@ -33,6 +33,7 @@ SHORTENED = history(changes=(StateChange(ROW, row(expires_in=DAY), AT - 60, AT -
 DEAD = newer(AT - HOUR, revoked_at=AT - 60)
 REFUSED_REFRESH = OauthEvent(AT - 20, "token", 400, "refresh_token", "invalid_grant", "acme", presented=FP)
 BORN = OauthEvent(ROW.created_at, "token", 200, "authorization_code", created=FP, tenant="acme")
+FETCHED = OauthEvent(ROW.created_at, "token", 200, "client_credentials", created=FP, tenant="acme", refresh_issued=False)
 REFRESHED = OauthEvent(AT - 1900, "token", 200, "refresh_token", created="ff", presented=FP, tenant="acme")
 EXPIRED = row(expires_in=int(14 * DAY) - 30, refreshable=True)
 CASES = {
@@ -59,6 +60,24 @@ CASES = {
         "scope_missing",
         "Take it out if it shall write",
         "the token can stay",
+    ),
+    "the tenant may only read by the settings of now as well": (
+        refusal(ROW, "insufficient_scope", status=403, required_scopes=("scim",), reads_only=True),
+        "scope_missing",
+        "No scope is lacking: the tenant stands in policy.read_only_tenants",
+        "the token can stay",
+    ),
+    "the settings that forbade it were changed": (
+        refusal(ROW, "insufficient_scope", status=403, required_scopes=("scim",), reads_only=False),
+        "scope_missing",
+        "by those of now the token may do this",
+        "it is there now",
+    ),
+    "a scope is lacking, and the tenant may write": (
+        refusal(row(scopes=("public",)), "insufficient_scope", status=403, required_scopes=("scim",), reads_only=False),
+        "scope_missing",
+        "Required is one of: scim",
+        "lacks a permission",
     ),
     "the tenant may only read, and no scope is ever required": (
         refusal(ROW, "insufficient_scope", status=403),
@@ -95,6 +114,18 @@ CASES = {
         "token_revoked",
         "have the customer authorize again",
         "sign in again; there is no token to enter",
+    ),
+    "who fetches it with id and secret is asked neither to sign in nor to enter one": (
+        refusal(row(expires_in=int(14 * DAY) - 30, refreshable=False), "expired", around(), oauth=(FETCHED,)),
+        "token_expired",
+        "Such a client has to fetch another by itself",
+        "test the connection again, so that it fetches another",
+    ),
+    "nor when its next one took its place": (
+        refusal(REVOKED, surroundings=around(newer(AT - HOUR)), oauth=(FETCHED,)),
+        "token_superseded",
+        "See that only one process uses them",
+        "only one connection uses them",
     ),
     "nor when its row is gone": (
         gone(oauth=(BORN,)),
