@@ -104,8 +104,12 @@ async def test_mangled_tokens_are_recognised_in_either_stored_form(tables, opene
 
 
 @pytest.mark.parametrize(
-    "presented", [TOKEN[:-8], TOKEN[8:], TOKEN[:-1], TOKEN[1:], TOKEN[: len(TOKEN) // 2], TOKEN[len(TOKEN) // 2 :]]
-)
+    "presented",
+    [
+        TOKEN[:-8], TOKEN[8:], TOKEN[:-1], TOKEN[1:], TOKEN[: len(TOKEN) // 2], TOKEN[len(TOKEN) // 2 :],
+        TOKEN[:24] + "...", f"{TOKEN[:24]}...{TOKEN[-4:]}", f"Bearer {TOKEN[:-8]}...",
+    ],
+)  # fmt: skip
 async def test_truncated_tokens_are_recognised_where_they_are_stored_plain(tables, opened, presented):
     await tables.token(TOKEN, application_id=await tables.application())
     await tables.token("another-" + TOKEN[::-1], application_id=1)

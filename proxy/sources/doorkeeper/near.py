@@ -36,6 +36,8 @@ URL_SAFE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 DEFAULT_LENGTH: Final = 43
 """Characters of Doorkeeper's own tokens: what is pasted together with one, without anything between, leaves it at an end."""
 
+_ELLIPSIS: Final = b"..."
+"""How a page shows that it does not show all of a token: its characters may all be a token's."""
 _HEX: Final = b"0123456789abcdef"
 _DIGESTS: Final = (32, 40, 56, 64, 96, 128)
 """Hexadecimal digits of MD5, SHA-1 and the widths of SHA-2."""
@@ -166,9 +168,10 @@ def other_make(stored: str, presented: bytes, form: str) -> bool:
 
 def prefix(presented: bytes) -> str | None:
     """Return the text with which a truncated token would begin, None when it is too short to say anything. Within quotes, or
-    after a second scheme, it is the longest run of a token's characters."""
+    after a second scheme, it is the longest run of a token's characters; of one that a page shows shortened, its beginning."""
     rest = _without_scheme(presented)
     bare = (presented if rest is None else rest).strip()
+    bare = bare.partition(_ELLIPSIS)[0] if _ELLIPSIS in bare else bare
     if len(bare) <= LENGTH and _RUNS[1].fullmatch(bare) is None:
         bare = next(iter(_pieces(bare)), bare)
     text = storable_text(bare)
