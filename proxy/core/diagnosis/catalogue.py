@@ -19,7 +19,7 @@ from proxy.core.diagnosis.presented import HEADER_MISSING, MANGLED, WRONG_KIND
 from proxy.core.diagnosis.revoked import REVOKED, ROTATED
 from proxy.core.diagnosis.rights import OWNER, SCOPE, TENANT
 from proxy.core.diagnosis.scene import AROUND, Scene, set_scene
-from proxy.core.diagnosis.signed_in import INSTEAD, signed_in
+from proxy.core.diagnosis.signed_in import instead
 from proxy.core.diagnosis.silence import NEVER_ARRIVED, SILENT
 from proxy.core.diagnosis.sources import ENVIRONMENT, HASHING, INTROSPECTION, LAG, UNAVAILABLE
 from proxy.core.diagnosis.strangers import NULL_REFRESH
@@ -115,8 +115,7 @@ def _fill(template: str, scene: Scene, words: dict[str, str]) -> str:
 
 
 def _cause(rule: Rule, found: Found, scene: Scene) -> Cause:
-    by_signing_in = INSTEAD.get(rule.code) if signed_in(scene) else None
-    advice = by_signing_in or found.instead or Advice(rule.operator, rule.customer)
+    advice = instead(scene, rule.code) or found.instead or Advice(rule.operator, rule.customer)
     times = {"at": scene.at, "last_good_at": scene.last_good, "failing_since": scene.failing_since} | found.times
     return Cause(
         rule.code,

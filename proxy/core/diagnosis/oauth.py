@@ -9,6 +9,7 @@ from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
 from proxy.core.diagnosis.evidence import OauthEvent
 from proxy.core.diagnosis.expired import expiry
 from proxy.core.diagnosis.scene import Scene
+from proxy.core.diagnosis.signed_in import fetched
 from proxy.core.diagnosis.words import span, utc
 from proxy.core.incident import Kind
 from proxy.core.setup import exchanged, refused_exchanges
@@ -191,7 +192,7 @@ def examine_refresh_impossible(scene: Scene) -> Found | None:
     if row is None or end is None or row.refreshable is not False:
         return None
     issued = [e for e in scene.evidence.oauth if e.created and e.created == scene.fingerprint and e.refresh_issued is False]
-    if not issued and not scene.evidence.grant_exists:
+    if (not issued and not scene.evidence.grant_exists) or fetched(scene):
         return None
     return Found(
         Confidence.CERTAIN if issued else Confidence.LIKELY,

@@ -1,4 +1,4 @@
-"""What is said where the client got its token by signing in: there is none that could be given or entered."""
+"""What is said where the client got its token by signing in, or fetches it itself: there is none that could be entered."""
 
 from __future__ import annotations
 
@@ -9,12 +9,28 @@ from proxy.core.diagnosis.cause import Advice, Code
 from proxy.core.diagnosis.scene import Scene
 
 _CODE: Final = ("authorization_code", "refresh_token")
+_CREDENTIALS: Final = ("client_credentials",)
 
 
 def signed_in(scene: Scene) -> bool:
     """The presented token was issued to the client itself, by a code or a refresh that passed through here."""
+    return _issued_by(scene, _CODE)
+
+
+def fetched(scene: Scene) -> bool:
+    """The presented token was issued for the client's id and secret alone: no refresh token belongs to such a one (RFC 6749
+    section 4.4.3), and nobody has to sign in."""
+    return _issued_by(scene, _CREDENTIALS)
+
+
+def instead(scene: Scene, code: Code) -> Advice | None:
+    """What is said of a cause in place of the rule's advice, None where that holds."""
+    return INSTEAD.get(code) if signed_in(scene) else FETCHED.get(code) if fetched(scene) else None
+
+
+def _issued_by(scene: Scene, grants: tuple[str, ...]) -> bool:
     mine = (e for e in scene.evidence.oauth if e.created and e.created == scene.fingerprint)
-    return any(e.endpoint == "token" and e.grant_type in _CODE and 200 <= e.status < 300 for e in mine)
+    return any(e.endpoint == "token" and e.grant_type in grants and 200 <= e.status < 300 for e in mine)
 
 
 INSTEAD: Final[Mapping[Code, Advice]] = {
@@ -43,3 +59,30 @@ INSTEAD: Final[Mapping[Code, Advice]] = {
     ),
 }
 """Cause -> advice in place of the rule's. The words are those of the rule."""
+
+FETCHED: Final[Mapping[Code, Advice]] = {
+    Code.TOKEN_DELETED: Advice(
+        operator="Deleted at age {age}. {hint}. The client has to fetch another with its id and secret.",
+        customer="The access token that {client} fetched no longer exists on our side (since {gone} at the latest). Please "
+        "test the connection again, so that it fetches another, and tell us if that fails.",
+    ),
+    Code.TOKEN_SUPERSEDED: Advice(
+        operator="{client} goes on with the token that it fetched {issued}; another was fetched {newer} with the same client "
+        "id and secret, which ended it (revoke_previous_client_credentials_token). See that only one process uses them.",
+        customer="{client} still uses the access token that it fetched {issued}. Another was fetched {newer} with the same "
+        "client id and secret, which ended the first. Please see that only one connection uses them, and test it again.",
+    ),
+    Code.TOKEN_REVOKED: Advice(
+        operator="{event}. Look in the application's audit log at {revoked}. If it was not meant, the client has to fetch "
+        "another with its id and secret.",
+        customer="The access token that {client} fetched was revoked at {revoked}. If the connection shall go on, please test "
+        "it again, so that it fetches another, and tell us if that fails.",
+    ),
+    Code.TOKEN_EXPIRED: Advice(
+        operator="Issued {issued} for {lifetime} by client_credentials, expired {expired}. Such a client has to fetch another "
+        "by itself: look for refused or missing calls of /oauth/token.",
+        customer="The access token that {client} fetched expired at {expired}, and it went on with it. Please test the "
+        "connection again, so that it fetches another, and tell us if that fails.",
+    ),
+}
+"""The same where the client fetches its tokens with its id and secret."""
