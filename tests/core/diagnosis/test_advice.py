@@ -34,7 +34,6 @@ DEAD = newer(AT - HOUR, revoked_at=AT - 60)
 REFUSED_REFRESH = OauthEvent(AT - 20, "token", 400, "refresh_token", "invalid_grant", "acme", presented=FP)
 BORN = OauthEvent(ROW.created_at, "token", 200, "authorization_code", created=FP, tenant="acme")
 FETCHED = OauthEvent(ROW.created_at, "token", 200, "client_credentials", created=FP, tenant="acme", refresh_issued=False)
-FETCHED = OauthEvent(ROW.created_at, "token", 200, "client_credentials", created=FP, tenant="acme", refresh_issued=False)
 REFRESHED = OauthEvent(AT - 1900, "token", 200, "refresh_token", created="ff", presented=FP, tenant="acme")
 EXPIRED = row(expires_in=int(14 * DAY) - 30, refreshable=True)
 CASES = {
@@ -115,18 +114,6 @@ CASES = {
         "token_revoked",
         "have the customer authorize again",
         "sign in again; there is no token to enter",
-    ),
-    "who fetches it with id and secret is asked neither to sign in nor to enter one": (
-        refusal(row(expires_in=int(14 * DAY) - 30, refreshable=False), "expired", around(), oauth=(FETCHED,)),
-        "token_expired",
-        "Such a client has to fetch another by itself",
-        "test the connection again, so that it fetches another",
-    ),
-    "nor when its next one took its place": (
-        refusal(REVOKED, surroundings=around(newer(AT - HOUR)), oauth=(FETCHED,)),
-        "token_superseded",
-        "See that only one process uses them",
-        "only one connection uses them",
     ),
     "who fetches it with id and secret is asked neither to sign in nor to enter one": (
         refusal(row(expires_in=int(14 * DAY) - 30, refreshable=False), "expired", around(), oauth=(FETCHED,)),
