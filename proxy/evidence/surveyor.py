@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from proxy.core.credential import Secret
+from proxy.core.history import TokenHistory
 from proxy.core.incident import Incident, Note
 from proxy.core.token import Known, Surroundings, TokenState, Unknown
 
@@ -28,6 +29,7 @@ AT_ONCE: Final = 4
 """Looks under way together: what a diagnosis may take of a database that serves customers."""
 
 Look = Callable[[Secret, TokenState], Awaitable[Surroundings]]
+Recall = Callable[[str], Awaitable[TokenHistory | None]]
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -43,12 +45,19 @@ class Surveyor:
     """Keeps the queue. `record` puts a note on record and may raise `failed`: then that note is lost and counted."""
 
     def __init__(
-        self, look: Look, record: Callable[[Note], None], failed: type[Exception], clock: Callable[[], float] = time.time
+        self,
+        look: Look,
+        record: Callable[[Note], None],
+        failed: type[Exception],
+        clock: Callable[[], float] = time.time,
+        recall: Recall | None = None,
     ) -> None:
+        """`recall` gives what any instance remembers of a token. It never raises, and waits no longer than a look may."""
         self._look = look
         self._record = record
         self._failed = failed
         self._clock = clock
+        self._recall = recall
         self._first: deque[Wanted] = deque()
         self._later: deque[Wanted] = deque()
         self._arrived = asyncio.Event()
@@ -88,13 +97,19 @@ class Surveyor:
         return batch
 
     async def _one(self, wanted: Wanted) -> None:
-        found = await self._look(wanted.secret, wanted.state)
+        found = await self._look(wanted.secret, await self._state(wanted))
         try:
             self._record(Note(wanted.incident, NAME, self._clock(), surroundings=found))
         except self._failed:
             self.dropped += 1
         if found.error is not None and wanted.tries < len(AGAIN):
             self._again(wanted)
+
+    async def _state(self, wanted: Wanted) -> TokenState:
+        """The row that the token had. This instance may not have it in memory: it has just begun, or another one served it."""
+        if isinstance(wanted.state, Known) or self._recall is None:
+            return wanted.state
+        return row_of(await self._recall(wanted.secret.fingerprint)) or wanted.state
 
     def _again(self, wanted: Wanted) -> None:
         if self._due >= WAITING_LIMIT:
@@ -113,7 +128,11 @@ def last_row(incident: Incident) -> Known | None:
     for reading in (incident.second_look, incident.reading):
         if reading is not None and isinstance(reading.state, Known):
             return reading.state
-    history = incident.history
+    return row_of(incident.history)
+
+
+def row_of(history: TokenHistory | None) -> Known | None:
+    """The row as it was when last seen."""
     if history is None:
         return None
     for change in reversed(history.changes):

@@ -8,11 +8,13 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import structlog
 
 from proxy.core.credential import Secret
 from proxy.core.exchange import OAUTH, Exchange
+from proxy.core.history import TokenHistory
 from proxy.core.silence import Silence
 from proxy.core.token import Known, Reading, TokenSource
 from proxy.evidence.activity import Activity
@@ -23,6 +25,7 @@ from proxy.evidence.clerk import Clerk
 from proxy.evidence.events import Events
 from proxy.evidence.fold import Folder
 from proxy.evidence.heartbeat import Heartbeat, Probe
+from proxy.evidence.histories import read_history
 from proxy.evidence.history import History
 from proxy.evidence.oauth_ledger import OauthLedger
 from proxy.evidence.redis_store import RedisStore, StoreError
@@ -32,7 +35,7 @@ from proxy.evidence.settle import Settle
 from proxy.evidence.shipper import Shipper
 from proxy.evidence.silence import Expected, Watch
 from proxy.evidence.spool import Spool, SpoolError
-from proxy.evidence.surveyor import Surveyor
+from proxy.evidence.surveyor import Recall, Surveyor
 from proxy.evidence.witness import Witness
 from proxy.evidence.writes import Keep
 from proxy.settings import Settings
@@ -42,6 +45,9 @@ from proxy.tasks import Report, Tasks, anyway
 from proxy.wire.state import StartFault
 
 _log = structlog.get_logger("silence")
+
+RECALL_WITHIN: Final = 1.0
+"""Seconds that a look around a token waits for the store. Without its word it is made as for a token that was never known."""
 
 
 def keep_of(settings: Settings) -> Keep:
@@ -99,7 +105,7 @@ class Evidence:
         )  # fmt: skip
         self._beating: asyncio.Task[None] | None = None
         self.rereader = Rereader(_look(source), source.reread, self.witness.note, SpoolError, delays=e.reread_after)
-        self.surveyor = Surveyor(source.surroundings, self.witness.note, SpoolError)
+        self.surveyor = Surveyor(source.surroundings, self.witness.note, SpoolError, recall=_recall(store))
         self.oauth = OauthLedger(
             store, _look(source), lambda name: self.history.tenant_of(name) or "", structlog.get_logger("oauth").warning, keep
         )
@@ -189,6 +195,18 @@ def _went_silent(silence: Silence, share: float) -> None:
         allowed_pause=silence.allowed,
         proven_listening=round(share, 4),
     )
+
+
+def _recall(store: RedisStore) -> Recall:
+    """What any instance remembers of a token, nothing where the store does not tell soon."""
+
+    async def recall(fingerprint: str) -> TokenHistory | None:
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(RECALL_WITHIN):
+                return await read_history(store, fingerprint)
+        return None
+
+    return recall
 
 
 def _look(source: TokenSource) -> Callable[[Secret], Awaitable[Reading]]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+import pytest
+
 from proxy.core.credential import Secret
+from proxy.core.history import StateChange, TokenHistory
 from proxy.core.incident import Note
-from proxy.core.token import Known, Surroundings
+from proxy.core.token import Known, Surroundings, TokenState, Unknown
 from proxy.evidence import surveyor
 from proxy.evidence.surveyor import Surveyor, Wanted
 
@@ -35,6 +39,42 @@ async def _looked_around(monkeypatch, *errors: str | None) -> tuple[list[str | N
     await asyncio.sleep(0)
     running.cancel()
     return noted, len(made) + made._due
+
+
+ROW = Known(row=1, tenant="acme", created_at=0.0)
+BEFORE = TokenHistory("ab" * 16, changes=(StateChange(ROW, Unknown(), 1.0, 2.0),))
+WORKED = TokenHistory("ab" * 16, last_good=1.0)
+
+
+@pytest.mark.parametrize(
+    "state,remembered,looked_with",
+    [
+        (Unknown(), BEFORE, ROW),
+        (Unknown(), WORKED, Unknown()),
+        (Unknown(), None, Unknown()),
+        (msgspec.structs.replace(ROW, revoked_at=1.0), BEFORE, msgspec.structs.replace(ROW, revoked_at=1.0)),
+    ],
+    ids=["its row was seen elsewhere", "its row was never seen", "nobody knew it", "its row is there"],
+)
+async def test_a_token_that_another_instance_knew_is_looked_around_by_the_row_it_had(state, remembered, looked_with):
+    seen: list[TokenState] = []
+    noted = asyncio.Event()
+
+    async def look(_secret, given) -> Surroundings:
+        seen.append(given)
+        return Surroundings(1.0, "doorkeeper")
+
+    async def recall(fingerprint):
+        assert fingerprint == "ab" * 16
+        return remembered
+
+    made = Surveyor(look, lambda _: noted.set(), OSError, recall=recall)
+    made._put(Wanted("I1", Secret(b"s" * 20, "ab" * 16), state))
+    running = asyncio.ensure_future(made.run())
+    async with asyncio.timeout(60):
+        await noted.wait()
+    running.cancel()
+    assert [looked_with] == seen
 
 
 async def test_one_that_gave_up_is_made_again(monkeypatch):

@@ -72,6 +72,16 @@ async def a_new_entry_dated_today_in_place_of_the_old(w: World) -> str:
     return await _changed(w, token, _entry(secrets.token_urlsafe(32), "acme-okta-2", created_at=_today()))
 
 
+@nearly("token_deleted", really="token_superseded")
+async def an_entry_is_given_another_digest_while_the_proxy_is_down(w: World) -> str:
+    token = secrets.token_urlsafe(32)
+    await _listed(w, token, _entry(token))
+    await w.stop()
+    _write(w, _entry(secrets.token_urlsafe(32)))
+    await w.start()
+    return await named(w, await w.fails(token))
+
+
 @plays("token_revoked")
 async def an_entry_is_marked_revoked(w: World) -> str:
     token = secrets.token_urlsafe(32)
