@@ -88,7 +88,7 @@ async def dossier(
         addressed_tenant=incident.addressed_tenant,
         required_scopes=tuple(required_scopes),
         reads_only=reads_only,
-        first_uses=await _first_uses(reader, notes, incident, unread),
+        first_uses={use.fingerprint: use.at for use in uses} | await _first_uses(reader, notes, incident, unread),
         first_uses_of_rows={str(use.row): use.at for use in uses if use.row is not None},
         refresh_token_of=await _access_of(reader, incident, history, unread),
         owner_change=incident.owner_change,

@@ -117,8 +117,8 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     host was called. `required_scopes` are those of which the operation needs one, and `reads_only` whether the tenant may only
     read, both by the settings of now. `grant_exists` tells whether an
     authorization grant of the same application and owner is known (authorization-code set-up). `first_uses` maps the
-    fingerprint of a sibling to its first use seen here, `first_uses_of_rows` its row. `refresh_token_of` names the access token
-    with which the presented secret was issued here as a refresh token. `owner_change` is the last change that SCIM made to the
+    fingerprint of another token to its first use seen here, `first_uses_of_rows` its row. `refresh_token_of` names the access
+    token with which the presented secret was issued here as a refresh token. `owner_change` is the last change that SCIM made to the
     account that owns the token. `addressed_serves` tells whether requests with tokens of `addressed_tenant` are served, so that
     the name in the address is one that rows have.
     """

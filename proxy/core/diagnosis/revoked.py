@@ -37,7 +37,9 @@ def examine_rotated(scene: Scene) -> Found | None:
     event = refresh_of(scene, end)
     if event is not None:
         line = f"A refresh with this token's refresh token passed through here at {utc(event.at)} and was granted."
-        unused = AT_ONCE not in scene.flags and any(s.used is False for s in successors)
+        used = scene.evidence.first_uses.get(event.created) if event.created else None
+        known = used is not None and scene.source_time(used) <= end + SAME_REQUEST
+        unused = AT_ONCE not in scene.flags and not known and any(s.used is False for s in successors)
         sure = Confidence.POSSIBLE if unused else Confidence.CERTAIN
         return _rotated(scene, row, event.at, sure, (line,), (UNUSED,) if unused else ())
     if successors:
@@ -102,6 +104,7 @@ def _by_use(scene: Scene, row: Known, end: float) -> Found | None:
         *((f"The newer token was issued {span(end - newest.created_at)} before this one ended.",) if _far(newest, end) else ()),
         *(("Others were revoked in the same millisecond.",) if scene.mass else ()),
         *((f"The newer token was first used at {utc(first_use)}.",) if first_use is not None and not exact else ()),
+        *(_rivals(scene, newer, first_use) if first_use is not None and exact else ()),
     )
     if against and newest.created_at >= end - ROUND_TRIP and not newest.refreshable:
         return None
@@ -120,6 +123,17 @@ def _perhaps_refreshed(scene: Scene, end: float) -> list[Sibling]:
         if s.fingerprint not in issued
         and s.used is not False and s.refreshable is not False and s.created_at < end and s.revoked_at != end
     ]  # fmt: skip
+
+
+def _rivals(scene: Scene, newer: list[Sibling], first_use: float) -> tuple[str, ...]:
+    """Other rows with a refresh token that ended at that first use: one new token came from one of them."""
+    now = [s for s in newer if (at := scene.first_use(s)) is not None and abs(at - first_use) <= SAME_REQUEST]
+    mine = {s.row for s in now}
+    kin = (s for s in scene.siblings if s.relation in ("newer", "older") and s.refreshable and s.row not in mine)
+    ended = {s.row for s in kin if s.revoked_at is not None and abs(s.revoked_at - first_use) <= SAME_REQUEST}
+    if len(ended) < len(now):
+        return ()
+    return ("Another token of the same application and owner ended at that first use; the new one came from one of the two.",)
 
 
 def _too_near(newer: Sibling, end: float, first_use: float | None) -> tuple[str, ...]:
@@ -205,8 +219,18 @@ def _other_reasons(scene: Scene, end: float) -> tuple[str, ...]:
             if unseen and row.refreshable and AT_ONCE not in scene.flags
             else ()
         ),
+        *(
+            ("A newer token was first used at that moment; if it came from this one, that ended it.",)
+            if row.refreshable and _used_at(scene, end)
+            else ()
+        ),
         *(("A stranger's request may have revoked it (doorkeeper#1497).",) if strangers(scene, row, end) else ()),
     )
+
+
+def _used_at(scene: Scene, end: float) -> bool:
+    uses = (scene.first_use(s) for s in _perhaps_refreshed(scene, end))
+    return any(use is not None and abs(use - end) <= SAME_REQUEST for use in uses)
 
 
 def examine_revoked(scene: Scene) -> Found | None:

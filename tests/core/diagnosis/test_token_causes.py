@@ -138,6 +138,7 @@ NOT_SUPERSEDED = {
         newer(AT - 1800.5), others=Others(deaths=(Death("f", "globex", AT - 1800, application="4"),))
     ),
 }
+OTHER_ENDED = newer(ISSUED - 5, relation="older", row=5, refreshable=True, revoked_at=AT - HOUR - 0.05)
 ROTATED = {
     "successor in use": refusal(OAUTH, surroundings=around(successor(AT - HOUR - 2, used=True))),
     "successor, use not known": refusal(OAUTH, surroundings=around(successor(AT - HOUR - 2))),
@@ -159,7 +160,23 @@ ROTATED = {
         OAUTH, surroundings=around(successor(AT - HOUR - 2, used=False)), first_uses_of_rows={"9": AT - HOUR}
     ),
 }
+TWICE = msgspec.structs.replace(REFRESH, created="ff")
+ROTATED |= {
+    "the first answer was lost, what the second one gave was used": refusal(
+        OAUTH, surroundings=around(successor(AT - HOUR - 3, used=False)), oauth=(TWICE,), first_uses={"ff": AT - HOUR}
+    ),
+    "two connections renewed in one second": refusal(
+        OAUTH, surroundings=around(newer(AT - HOUR - 2), newer(AT - HOUR - 1, row=7), OTHER_ENDED),
+        first_uses_of_rows={"8": AT - HOUR - 0.2, "7": AT - HOUR},
+    ),
+}  # fmt: skip
 NOT_ROTATED = {
+    "another connection's token ended by that first use": refusal(
+        OAUTH, surroundings=around(newer(AT - HOUR - 2), OTHER_ENDED), first_uses_of_rows={"8": AT - HOUR - 0.05}
+    ),
+    "what a refresh gave was first used after its end": refusal(
+        OAUTH, surroundings=around(successor(AT - HOUR - 3, used=False)), oauth=(TWICE,), first_uses={"ff": AT - 60}
+    ),
     "another connection refreshed and used what it got": refusal(
         OAUTH,
         surroundings=around(newer(AT - HOUR - 2, fingerprint="ff")),
@@ -249,6 +266,9 @@ NOT_REVOKED = {
     "a newer one with a refresh token, whose first use nobody saw": refusal(
         OAUTH, surroundings=around(newer(AT - HOUR - 600, refreshable=True))
     ),
+    "a newer one was first used at that moment, by which another ended too": NOT_ROTATED[
+        "another connection's token ended by that first use"
+    ],
     "nobody has looked around it yet": refusal(REVOKED),
     "the look around it gave up": refusal(REVOKED, surroundings=around(error="timeout")),
     "alive then, revoked at the re-read": backend_refusal(notes=(reread(REVOKED, 1),)),
