@@ -97,11 +97,19 @@ class TokenFile(Section):
     digest_key_file: Path | None = Field(default=None, description="File that holds digest_key.")
 
 
+RubyClass = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9_]*(::[A-Z][A-Za-z0-9_]*)*$")]
+"""The name of a Ruby class, as Rails writes it into a polymorphic column."""
+
+
 class Owner(Section):
     """The table of resource owners (`resource_owner_id` of a token)."""
 
     table: Identifier | None = Field(default=None, description="Its table, such as users. Without it owners are not read.")
     key: Identifier = Field(default="id", description="The column that resource_owner_id holds.")
+    type: RubyClass | None = Field(
+        default=None,
+        description="Where owners are polymorphic: the `resource_owner_type` of those in the table, such as User.",
+    )
     active_column: Identifier | None = Field(
         default=None, description="A boolean column that is true while the owner is active."
     )

@@ -81,7 +81,7 @@ def doorkeeper_options(source: Doorkeeper) -> Options:
         applications=source.applications_table,
         grants=source.grants_table,
         hashing=Hashing(source.hashing),
-        owner=Owner(owner.table, owner.key, active, owner.tenant_column or "") if owner.table else None,
+        owner=Owner(owner.table, owner.key, active, owner.tenant_column or "", owner.type or "") if owner.table else None,
         tenant_from=TenantFrom(source.tenant_from),
         tenant_query=source.tenant_query or "",
         pgbouncer=isinstance(source, DoorkeeperPostgres) and not source.statement_cache,

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from proxy.core.token import FAR_FUTURE, FAR_PAST, Known, OwnerState, Unknown
+from proxy.core.token import FAR_FUTURE, FAR_PAST, Known, OwnerState, Unavailable, Unknown
 from proxy.sources.doorkeeper.options import NO_TENANT, Hashing, Owner, TenantFrom
 from tests.sources.conftest import secret, tables_in
 from tests.sources.doorkeeper_tables import MODERN, NULLABLE_PREVIOUS, OLD, UUID_KEYS, WITH_TIME_ZONE, digest
@@ -152,6 +152,26 @@ async def test_the_owners_state_comes_from_a_column_or_an_expression(tables, ope
     owner = await tables.owner(active=active)
     await tables.token("t", application_id=await tables.application(), resource_owner_id=owner)
     assert expected is (await row_of(opened(tables.dsn, owner=Owner("users", active=expression)), "t")).owner_state
+
+
+async def test_of_polymorphic_owners_those_of_another_type_are_not_read(tables, opened):
+    await tables.execute("ALTER TABLE oauth_access_tokens ADD COLUMN resource_owner_type varchar")
+    mine = {"application_id": await tables.application(), "resource_owner_id": await tables.owner(active=False)}
+    await tables.token("ours", **mine, resource_owner_type="User")
+    await tables.token("theirs", **mine, resource_owner_type="Machine::Account")
+    await tables.token("nobodys", **mine)
+    source = opened(tables.dsn, owner=Owner("users", active="active", type="User"))
+    assert (await row_of(source, "ours")).owner_state is OwnerState.INACTIVE
+    assert (await row_of(source, "theirs")).owner_state is OwnerState.NOT_READ
+    assert (await row_of(source, "nobodys")).owner_state is OwnerState.NOT_READ
+    others = opened(tables.dsn, owner=Owner("users", type="Machine::Account"), tenant_from=TenantFrom.OWNER)
+    assert [(await row_of(others, token)).tenant for token in ("ours", "theirs")] == ["_none", str(mine["resource_owner_id"])]
+
+
+async def test_a_type_of_owners_that_no_row_can_have_refuses_nobody(tables, opened):
+    await tables.token("t", application_id=await tables.application(), resource_owner_id=await tables.owner())
+    reading = await opened(tables.dsn, owner=Owner("users", type="User")).read(secret("t"))
+    assert isinstance(reading.state, Unavailable)
 
 
 async def test_a_deleted_owner_is_deleted_and_without_configuration_not_read(tables, opened):

@@ -188,6 +188,21 @@ async def test_owners_and_tenants_by_the_vendors_own_sql(mysql_tables, opened, a
     assert (await until_known(by_query, "t")).tenant == "acme-account"
 
 
+async def test_polymorphic_owners_of_one_number_are_two(mysql_tables, opened):
+    await mysql_tables.execute("ALTER TABLE oauth_access_tokens ADD COLUMN resource_owner_type varchar(255)")
+    mine = {"application_id": await mysql_tables.application(), "resource_owner_id": await mysql_tables.owner(active=False)}
+    old = await mysql_tables.token("old", **mine, created_at="='2026-05-03'", resource_owner_type="User")
+    await mysql_tables.token("theirs", **mine, created_at="='2026-05-04'", resource_owner_type="Machine")
+    await mysql_tables.token("new", **mine, created_at="='2026-05-05'", resource_owner_type="User")
+    source = opened(mysql_tables.dsn, owner=Owner("users", active="active", type="User"))
+    state = await until_known(source, "new")
+    assert state.owner_state is OwnerState.INACTIVE
+    assert (await until_known(source, "theirs")).owner_state is OwnerState.NOT_READ
+    around = await source.surroundings(secret("new"), state)
+    assert [(s.relation, s.row) for s in around.siblings] == [("older", old)]
+    assert around.error is None
+
+
 async def test_look_ups_walk_an_index(mysql_tables, opened):
     application = await mysql_tables.application()
     for number in range(200):

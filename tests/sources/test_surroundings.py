@@ -61,6 +61,21 @@ async def test_rows_revoked_in_the_same_millisecond_are_counted_across_tenants(t
     assert {s.tenant for s in same} <= {f"app-{number}" for number in range(1, 20)}
 
 
+async def test_polymorphic_owners_of_one_number_are_two(tables, opened):
+    await tables.execute("ALTER TABLE oauth_access_tokens ADD COLUMN resource_owner_type varchar")
+    mine = {"application_id": await tables.application(), "resource_owner_id": 7}
+    old = await tables.token("old", **mine, created_at="='2026-05-03'", resource_owner_type="User")
+    await tables.token("theirs", **mine, created_at="='2026-05-04'", resource_owner_type="Machine")
+    new = await tables.token("new", **mine, created_at="='2026-05-05'", resource_owner_type="User")
+    source = opened(tables.dsn)
+    state, around = await look(source, "new")
+    assert [(s.relation, s.row) for s in around.siblings] == [("older", old)]
+    await tables.execute("DELETE FROM oauth_access_tokens WHERE token = 'new'")
+    around = await source.surroundings(secret("new"), state)
+    assert {s.row for s in around.siblings} > {old}, "of what type it was is not known any more"
+    assert new not in {s.row for s in around.siblings}
+
+
 async def test_a_row_that_is_gone_still_has_its_kin(tables, opened):
     mine = {"application_id": await tables.application(), "resource_owner_id": 7}
     await tables.token("gone", created_at="='2026-05-01'", **mine)

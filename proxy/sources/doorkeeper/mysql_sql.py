@@ -92,13 +92,21 @@ class Statements:
         columns first."""
         if self.shape.owner is None or self._options.owner is None:
             return "NULL", "NULL"
-        return f"EXISTS ({self._of_owner('1')})", f"({self._of_owner(f'({self._options.owner.active or 1})')} LIMIT 1)"
+        found = f"EXISTS ({self._of_owner('1')})"
+        if self._of_type():
+            found = f"CASE WHEN true{self._of_type()} THEN {found} END"
+        return found, f"({self._of_owner(f'({self._options.owner.active or 1})')} LIMIT 1)"
+
+    def _of_type(self) -> str:
+        """That the owner is one of those in the configured table, where another type's may have the same number."""
+        owner = self._options.owner
+        return f" AND sw_token.resource_owner_type = {literal(owner.type)}" if owner is not None and owner.type else ""
 
     def _of_owner(self, expression: str) -> str:
         owner, table = self._options.owner, self.shape.owner
         if owner is None or table is None:
             return "SELECT NULL"
-        mine = f"sw_account.{quoted(owner.key)} = sw_token.resource_owner_id"
+        mine = f"sw_account.{quoted(owner.key)} = sw_token.resource_owner_id{self._of_type()}"
         return f"SELECT {expression} FROM {table.name} AS sw_account WHERE {mine}"
 
     def _tenant(self) -> str:
@@ -153,6 +161,10 @@ class Statements:
             for column, value in (("application_id", known.application), ("resource_owner_id", known.owner))
             if tokens.reads(column)
         ]
+        if tokens.reads("resource_owner_type"):
+            mine = f"FROM {tokens.name} AS m WHERE m.id = {self._me(known)}"
+            same = f"t.resource_owner_type <=> (SELECT m.resource_owner_type {mine})"
+            parts.append(f"({same} OR NOT EXISTS (SELECT 1 {mine}))")
         return " AND ".join(parts) or "false"
 
     def _me(self, known: Known) -> str:

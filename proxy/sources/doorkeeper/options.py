@@ -39,12 +39,14 @@ _PLACEHOLDER: Final = re.compile(r"\$1(?!\d)")
 
 class Owner(msgspec.Struct, frozen=True):
     """The table of resource owners (`users` or `crm.users`). `active` is a boolean SQL expression over its columns
-    (`active`, `deactivated_at IS NULL`), empty: all are; `tenant` likewise for TenantFrom.OWNER, empty: the key."""
+    (`active`, `deactivated_at IS NULL`), empty: all are; `tenant` likewise for TenantFrom.OWNER, empty: the key. `type` is the
+    resource_owner_type of who is in it where owners are polymorphic, empty: everybody is."""
 
     table: str
     key: str = "id"
     active: str = ""
     tenant: str = ""
+    type: str = ""
 
 
 class Options(msgspec.Struct, frozen=True):

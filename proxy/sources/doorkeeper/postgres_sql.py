@@ -57,8 +57,11 @@ class Statements:
 
     def _facts(self) -> str:
         tokens = self.shape.tokens
+        found = "coalesce(sw_owner.sw_found, false)"
+        if self._of_type():
+            found = f"CASE WHEN true{self._of_type()} THEN {found} END"
         owner = (
-            "coalesce(sw_owner.sw_found, false) AS sw_found, sw_owner.sw_active"
+            f"{found} AS sw_found, sw_owner.sw_active"
             if self.shape.owner
             else "NULL::bool AS sw_found, NULL::bool AS sw_active"
         )
@@ -93,9 +96,14 @@ class Statements:
                 f"LEFT JOIN LATERAL (SELECT true AS sw_found, ({owner.active or 'true'})::bool AS sw_active, "
                 f"({tenant})::text AS sw_owner_tenant, {version} AS sw_owner_version "
                 f"FROM {self.shape.owner.name} AS sw_account "
-                f"WHERE sw_account.{quoted(owner.key)} = sw_token.resource_owner_id) AS sw_owner ON true"
+                f"WHERE sw_account.{quoted(owner.key)} = sw_token.resource_owner_id{self._of_type()}) AS sw_owner ON true"
             )
         return " ".join(joins)
+
+    def _of_type(self) -> str:
+        """That the owner is one of those in the configured table, where another type's may have the same number."""
+        owner = self._options.owner
+        return f" AND sw_token.resource_owner_type = '{owner.type}'" if owner is not None and owner.type else ""
 
     def _joins_applications(self) -> bool:
         return self.shape.applications.reads("id") and self.shape.tokens.reads("application_id")
@@ -157,12 +165,16 @@ class Statements:
         )
 
     def _of_same_grant(self) -> str:
-        """$2 application, $3 owner: as text."""
+        """$1 key, $2 application, $3 owner: as text. Polymorphic owners of two types may have the same number."""
         tokens, parts = self.shape.tokens, []
         for column, parameter in (("application_id", "$2"), ("resource_owner_id", "$3")):
             if tokens.reads(column):
                 value = f"{parameter}::text::{tokens.columns[column].type}"
                 parts.append(f"(t.{column} = {value} OR ({parameter}::text IS NULL AND t.{column} IS NULL))")
+        if tokens.reads("resource_owner_type"):
+            mine = f"FROM {tokens.name} AS m WHERE m.id = $1::text::{tokens.columns['id'].type}"
+            same = f"t.resource_owner_type IS NOT DISTINCT FROM (SELECT m.resource_owner_type {mine})"
+            parts.append(f"({same} OR NOT EXISTS (SELECT 1 {mine}))")
         return " AND ".join(parts) or "false"
 
     def _kin(self) -> str:

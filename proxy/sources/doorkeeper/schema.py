@@ -127,6 +127,8 @@ def faults_of(shape: Shape, options: Options) -> Iterable[str]:
             yield f"there is no table {shape.owner.name} in reach of this role"
         elif not shape.owner.reads(options.owner.key):
             yield f"{shape.owner.name}.{options.owner.key} is missing or cannot be read by this role"
+        if options.owner.type and not tokens.reads("resource_owner_type"):
+            yield f"{tokens.name}.resource_owner_type is missing or cannot be read by this role, and owner.type speaks of it"
     wanted = {TenantFrom.APPLICATION_NAME: "name", TenantFrom.APPLICATION_UID: "uid"}.get(options.tenant_from)
     for column in ("id", wanted) if wanted is not None else ():
         if not shape.applications.reads(column):
