@@ -43,7 +43,7 @@ KEY: Final = RSAKey.generate_key(2048, {"kid": "r1", "use": "sig"})
 NEXT: Final = RSAKey.generate_key(2048, {"kid": "r2", "use": "sig"})
 
 
-async def _issuer(w: World, source: str) -> Issuer:
+async def with_issuer(w: World, source: str) -> Issuer:
     issuer = await Issuer().start()
     w.also_close(issuer.close)
     issuer.keys = [KEY.as_dict(private=False)]
@@ -51,13 +51,13 @@ async def _issuer(w: World, source: str) -> Issuer:
     return issuer
 
 
-def _active(issuer: Issuer, **more: Any) -> str:
+def active(issuer: Issuer, **more: Any) -> str:
     token = secrets.token_urlsafe(32)
     issuer.tokens[token] = {"active": True, "client_id": "acme", "scope": "scim", "exp": 0} | more
     return token
 
 
-def _signed(**more: Any) -> str:
+def signed(**more: Any) -> str:
     now = int(time.time())
     said = {"iss": "https://issuer.example.com", "aud": "scim", "sub": "acme", "iat": now - 60, "exp": now + 600} | more
     return jwt.encode({"alg": "RS256", "kid": KEY.kid}, said, KEY, algorithms=["RS256"])
@@ -65,8 +65,8 @@ def _signed(**more: Any) -> str:
 
 @nearly("token_deleted")
 async def active_at_the_endpoint_and_then_inactive(w: World) -> str:
-    issuer = await _issuer(w, ENDPOINT)
-    token = _active(issuer)
+    issuer = await with_issuer(w, ENDPOINT)
+    token = active(issuer)
     await w.works(token, 2)
     del issuer.tokens[token]
     return await named(w, await w.until_failing(token))
@@ -74,19 +74,19 @@ async def active_at_the_endpoint_and_then_inactive(w: World) -> str:
 
 @nearly("token_unknown")
 async def revoked_before_the_endpoint_was_first_asked(w: World) -> str:
-    await _issuer(w, ENDPOINT)
+    await with_issuer(w, ENDPOINT)
     return await named(w, await w.fails(secrets.token_urlsafe(32)))
 
 
 @plays("wrong_secret_kind")
 async def a_refresh_token_by_the_endpoints_own_word(w: World) -> str:
-    issuer = await _issuer(w, ENDPOINT)
-    return await named(w, await w.fails(_active(issuer, token_use="refresh_token")))
+    issuer = await with_issuer(w, ENDPOINT)
+    return await named(w, await w.fails(active(issuer, token_use="refresh_token")))
 
 
 @nearly("wrong_environment", really="token_deleted")
 async def deleted_in_the_table_and_still_active_at_its_endpoint(w: World) -> str:
-    issuer = await _issuer(w, BESIDE)
+    issuer = await with_issuer(w, BESIDE)
     token = await w.customer()
     issuer.tokens[token] = {"active": True, "client_id": "acme", "exp": 0}
     await w.works(token, 2)
@@ -96,8 +96,8 @@ async def deleted_in_the_table_and_still_active_at_its_endpoint(w: World) -> str
 
 @nearly("token_deleted")
 async def the_key_that_signed_it_is_withdrawn(w: World) -> str:
-    issuer = await _issuer(w, SIGNED)
-    token = _signed()
+    issuer = await with_issuer(w, SIGNED)
+    token = signed()
     await w.works(token, 2)
     issuer.keys = [NEXT.as_dict(private=False)]
     return await named(w, await w.until_failing(token))
@@ -105,6 +105,6 @@ async def the_key_that_signed_it_is_withdrawn(w: World) -> str:
 
 @nearly("token_unknown")
 async def signed_to_begin_tomorrow(w: World) -> str:
-    await _issuer(w, SIGNED)
-    await w.works(_signed())
-    return await named(w, await w.fails(_signed(nbf=int(time.time()) + 86_400)))
+    await with_issuer(w, SIGNED)
+    await w.works(signed())
+    return await named(w, await w.fails(signed(nbf=int(time.time()) + 86_400)))

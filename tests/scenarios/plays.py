@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from proxy.core.diagnosis import Code
 from tests.scenarios.world import World
 
 Play = Callable[[World], Awaitable[str]]
@@ -14,23 +15,53 @@ Play = Callable[[World], Awaitable[str]]
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """`near`: a near miss, which must not give `code`, but `really` (or `undetermined`) where that is said."""
+    """`near`: a near miss, which must not give `code`, but `really` (or `undetermined`) where that is said. `also`: what is
+    right as well as `code`, where two causes meet. `unsure`: the evidence may not show it, so `undetermined` is no fault."""
 
     code: str
     name: str
     play: Play
     near: bool = False
     really: str = ""
+    also: tuple[str, ...] = ()
+    unsure: bool = False
+
+    def judged(self, code: str) -> str:
+        """`right`, `wrong` or `undetermined` for the code that was named. The last is right only where it is what was to be
+        said."""
+        if self.near and not self.really:
+            right = code not in (self.code, Code.UNDETERMINED)
+            wrong = code == self.code
+        else:
+            right = code in (self.really or self.code, *self.also)
+            wrong = not right and code != Code.UNDETERMINED
+        return "right" if right else "wrong" if wrong else "undetermined"
+
+    def passes(self, code: str) -> bool:
+        """Whether the product may say this: what is right, and `undetermined` of a near miss or where the evidence may not
+        show it."""
+        verdict = self.judged(code)
+        return verdict == "right" or (verdict == "undetermined" and (self.near or self.unsure))
 
 
 SCENARIOS: Final[list[Scenario]] = []
 
 
-def plays(code: str) -> Callable[[Play], Play]:
-    """Register a scenario of a cause."""
+def plays(code: str, *also: str) -> Callable[[Play], Play]:
+    """Register a scenario of a cause. `also` are causes that are as right as this one."""
 
     def register(play: Play) -> Play:
-        SCENARIOS.append(Scenario(code, play.__name__, play))
+        SCENARIOS.append(Scenario(code, play.__name__, play, also=also))
+        return play
+
+    return register
+
+
+def perhaps(code: str, *also: str) -> Callable[[Play], Play]:
+    """Register a scenario of a cause which the evidence need not show: `undetermined` is no fault, and not right either."""
+
+    def register(play: Play) -> Play:
+        SCENARIOS.append(Scenario(code, play.__name__, play, also=also, unsure=True))
         return play
 
     return register

@@ -71,17 +71,17 @@ def every(gap: float, start: float, end: float, tenant: str, status: int = 200) 
     return [(start + n * gap, tenant, status) for n in range(int((end - start) // gap))]
 
 
-async def _asked(w: World, start: float, end: float, *more: str, tenant: str = "acme") -> str:
+async def asked(w: World, start: float, end: float, *more: str, tenant: str = "acme") -> str:
     w.config.write_text(f'state_dir = "{w.directory}/state"\n[store]\nurl = "{w.store}"\n[upstream]\nurl = "http://127.0.0.1:9"\n'
                         f'[source]\nkind = "token_file"\npath = "{w.directory}/none.toml"\n')  # fmt: skip
     shown: Any = await w.command(
-        "absence", "--tenant", tenant, "--from", _iso(start), "--to", _iso(end), *more
+        "absence", "--tenant", tenant, "--from", iso(start), "--to", iso(end), *more
     )  # fmt: skip
     assert shown is not None
     return str(shown["cause"]["code"])
 
 
-def _iso(at: float) -> str:
+def iso(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
@@ -94,7 +94,7 @@ async def three_days_after_a_401(w: World) -> str:
     acme = every(2 * HOUR, NOW - 20 * DAY, NOW - 3 * DAY, "acme")
     await past.write([*acme, (NOW - 3 * DAY, "acme", 401), *every(HOUR, NOW - 20 * DAY, NOW, "globex")])
     await past.beats(NOW - 3 * DAY, NOW)
-    return await _asked(w, NOW - 3 * DAY + 60, NOW - 60)
+    return await asked(w, NOW - 3 * DAY + 60, NOW - 60)
 
 
 @plays("went_silent")
@@ -102,7 +102,7 @@ async def two_days_after_a_good_answer(w: World) -> str:
     past = Past(w)
     await past.write([*every(HOUR, NOW - 12 * DAY, NOW - 2 * DAY, "acme"), *every(HOUR, NOW - 12 * DAY, NOW, "globex")])
     await past.beats(NOW - 2 * DAY, NOW)
-    return await _asked(w, NOW - 2 * DAY + HOUR, NOW - 60)
+    return await asked(w, NOW - 2 * DAY + HOUR, NOW - 60)
 
 
 @nearly("went_silent")
@@ -111,7 +111,7 @@ async def entras_quiet_day(w: World) -> str:
     acme = [(NOW - 30 * HOUR - n * 20 * HOUR, "acme", 200) for n in range(22)]
     await past.write([*acme, *every(HOUR, NOW - 20 * DAY, NOW, "globex")])
     await past.beats(NOW - 30 * HOUR, NOW)
-    return await _asked(w, NOW - 29 * HOUR, NOW - 60)
+    return await asked(w, NOW - 29 * HOUR, NOW - 60)
 
 
 @nearly("went_silent")
@@ -120,7 +120,7 @@ async def entras_quiet_weekend_after_days_of_work_every_40_minutes(w: World) -> 
     acme = every(40 * 60, NOW - 20 * DAY, NOW - 2.5 * DAY, "acme")
     await past.write([*acme, *every(HOUR, NOW - 20 * DAY, NOW, "globex")], ENTRA)
     await past.beats(NOW - 2.5 * DAY, NOW)
-    return await _asked(w, NOW - 2.5 * DAY + HOUR, NOW - 60)
+    return await asked(w, NOW - 2.5 * DAY + HOUR, NOW - 60)
 
 
 @nearly("went_silent")
@@ -129,7 +129,7 @@ async def a_weekend_of_a_customer_that_is_known_for_two_days(w: World) -> str:
     acme = every(0.5 * HOUR, NOW - 3 * DAY, NOW - DAY, "acme")
     await past.write([*acme, *every(HOUR, NOW - 20 * DAY, NOW, "globex")])
     await past.beats(NOW - DAY, NOW)
-    return await _asked(w, NOW - DAY + HOUR, NOW - 60)
+    return await asked(w, NOW - DAY + HOUR, NOW - 60)
 
 
 @nearly("went_silent")
@@ -138,7 +138,7 @@ async def we_did_not_listen(w: World) -> str:
     acme = every(HOUR, NOW - 12 * DAY, NOW - 2 * DAY, "acme")
     await past.write([*acme, *every(HOUR, NOW - 12 * DAY, NOW, "globex")])
     await past.beats(NOW - 2 * DAY, NOW - DAY)
-    return await _asked(w, NOW - 2 * DAY + HOUR, NOW - 60)
+    return await asked(w, NOW - 2 * DAY + HOUR, NOW - 60)
 
 
 @nearly("went_silent")
@@ -148,7 +148,7 @@ async def it_was_renamed_and_goes_on(w: World) -> str:
     renamed = every(HOUR, NOW - 3 * DAY, NOW, "acme-inc")
     await past.write([*acme, *renamed, *every(HOUR, NOW - 20 * DAY, NOW, "globex")])
     await past.beats(NOW - 3 * DAY, NOW)
-    return await _asked(w, NOW - 3 * DAY + HOUR, NOW - 60)
+    return await asked(w, NOW - 3 * DAY + HOUR, NOW - 60)
 
 
 @plays("went_silent")
@@ -158,7 +158,7 @@ async def it_was_renamed_long_ago_and_is_asked_for_by_its_name(w: World) -> str:
     renamed = every(HOUR, NOW - 30 * DAY, NOW - 3 * DAY, "acme-inc")
     await past.write([*acme, *renamed, *every(HOUR, NOW - 20 * DAY, NOW, "globex")])
     await past.beats(NOW - 3 * DAY, NOW)
-    return await _asked(w, NOW - 3 * DAY + HOUR, NOW - 60, tenant="acme-inc")
+    return await asked(w, NOW - 3 * DAY + HOUR, NOW - 60, tenant="acme-inc")
 
 
 @nearly("went_silent")
@@ -168,7 +168,7 @@ async def it_comes_with_a_token_that_nobody_knows(w: World) -> str:
     strangers = every(HOUR, NOW - 2 * DAY, NOW, "_unknown", 401)
     await past.write([*acme, *strangers, *every(HOUR, NOW - 12 * DAY, NOW, "globex")])
     await past.beats(NOW - 2 * DAY, NOW)
-    return await _asked(w, NOW - 2 * DAY + HOUR, NOW - 60)
+    return await asked(w, NOW - 2 * DAY + HOUR, NOW - 60)
 
 
 # --- never_arrived --------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ async def reported_at_noon_and_nothing_came(w: World) -> str:
     past = Past(w)
     await past.write(every(300, NOW - 4 * HOUR, NOW, "globex"))
     await past.beats(NOW - 4 * HOUR, NOW)
-    return await _asked(w, NOW - 3 * HOUR, NOW - HOUR, "--reported", _iso(NOW - 2 * HOUR))
+    return await asked(w, NOW - 3 * HOUR, NOW - HOUR, "--reported", iso(NOW - 2 * HOUR))
 
 
 @plays("never_arrived")
@@ -188,7 +188,7 @@ async def a_customer_that_came_every_hour_until_its_firewall_changed(w: World) -
     acme = every(HOUR, NOW - 9 * DAY, NOW - 5 * HOUR, "acme")
     await past.write([*acme, *every(600, NOW - 9 * DAY, NOW, "globex")])
     await past.beats(NOW - 4 * HOUR, NOW)
-    return await _asked(w, NOW - 90 * 60, NOW - 30 * 60, "--reported", _iso(NOW - HOUR))
+    return await asked(w, NOW - 90 * 60, NOW - 30 * 60, "--reported", iso(NOW - HOUR))
 
 
 @nearly("never_arrived")
@@ -196,7 +196,7 @@ async def nobody_reported_anything(w: World) -> str:
     past = Past(w)
     await past.write(every(300, NOW - 4 * HOUR, NOW, "globex"))
     await past.beats(NOW - 4 * HOUR, NOW)
-    return await _asked(w, NOW - 3 * HOUR, NOW - HOUR)
+    return await asked(w, NOW - 3 * HOUR, NOW - HOUR)
 
 
 @nearly("never_arrived")
@@ -204,7 +204,7 @@ async def we_were_down_at_that_time(w: World) -> str:
     past = Past(w)
     await past.write(every(300, NOW - 4 * HOUR, NOW, "globex"))
     await past.beats(NOW - 4 * HOUR, NOW - 2.2 * HOUR)
-    return await _asked(w, NOW - 3 * HOUR, NOW - HOUR, "--reported", _iso(NOW - 2 * HOUR))
+    return await asked(w, NOW - 3 * HOUR, NOW - HOUR, "--reported", iso(NOW - 2 * HOUR))
 
 
 @nearly("never_arrived")
@@ -214,7 +214,7 @@ async def it_was_renamed_and_arrived(w: World) -> str:
     renamed = every(0.5 * HOUR, NOW - DAY, NOW, "acme-inc")
     await past.write([*acme, *renamed, *every(300, NOW - 4 * HOUR, NOW, "globex")])
     await past.beats(NOW - 4 * HOUR, NOW)
-    return await _asked(w, NOW - 3 * HOUR, NOW - HOUR, "--reported", _iso(NOW - 2 * HOUR))
+    return await asked(w, NOW - 3 * HOUR, NOW - HOUR, "--reported", iso(NOW - 2 * HOUR))
 
 
 @nearly("never_arrived")
@@ -223,7 +223,7 @@ async def it_arrived_with_a_token_that_nobody_knows(w: World) -> str:
     strangers = [(NOW - 2 * HOUR + n, "_unknown", 401) for n in range(3)]
     await past.write([*every(300, NOW - 4 * HOUR, NOW, "globex"), *strangers])
     await past.beats(NOW - 4 * HOUR, NOW)
-    return await _asked(w, NOW - 3 * HOUR, NOW - HOUR, "--reported", _iso(NOW - 2 * HOUR))
+    return await asked(w, NOW - 3 * HOUR, NOW - HOUR, "--reported", iso(NOW - 2 * HOUR))
 
 
 @nearly("never_arrived")
@@ -232,4 +232,4 @@ async def reported_in_another_time_zone(w: World) -> str:
     refusal = (NOW - 4 * HOUR, "acme", 401)
     await past.write([*every(HOUR, NOW - 9 * DAY, NOW - 4 * HOUR, "acme"), refusal, *every(300, NOW - 9 * HOUR, NOW, "globex")])
     await past.beats(NOW - 9 * HOUR, NOW)
-    return await _asked(w, NOW - 3 * HOUR, NOW - HOUR, "--reported", _iso(NOW - 2 * HOUR))
+    return await asked(w, NOW - 3 * HOUR, NOW - HOUR, "--reported", iso(NOW - 2 * HOUR))

@@ -106,7 +106,7 @@ async def all_is_clear(w: World) -> str:
 
 @plays("replica_lag")
 async def the_replica_lacks_a_new_row_and_so_does_the_backends(w: World) -> str:
-    await _with_replica(w)
+    await with_replica(w)
     token = await w.customer(created_at=f"={UTC_NOW}")
     w.backend.script = refused()
     return await named(w, await w.fails(token))
@@ -175,7 +175,7 @@ async def a_transaction_of_two_minutes_is_committed_a_moment_after(w: World) -> 
 
 @nearly("replica_lag", really="token_deleted")
 async def deleted_on_both(w: World) -> str:
-    replica = await _with_replica(w)
+    replica = await with_replica(w)
     token = await w.customer()
     await w.works(token, 2)
     await w.delete(token)
@@ -185,22 +185,22 @@ async def deleted_on_both(w: World) -> str:
 
 @nearly("replica_lag", really="token_revoked")
 async def the_replica_lacks_the_revocation(w: World) -> str:
-    replica = await _with_replica(w)
+    replica = await with_replica(w)
     token = await w.customer()
-    await _copy(w, replica)
+    await copied_to(w, replica)
     await w.revoke(token)
     w.backend.script = refused()
     return await named(w, await w.fails(token))
 
 
-async def _with_replica(w: World) -> asyncpg.Connection:
+async def with_replica(w: World) -> asyncpg.Connection:
     """Two databases, of which the second is read first and gets nothing by itself."""
     _, replica = await w.database()
     await w.build(source_more=f'replica_dsn = "{replica.dsn}"')
     return replica.connection
 
 
-async def _copy(w: World, replica: asyncpg.Connection) -> None:
+async def copied_to(w: World, replica: asyncpg.Connection) -> None:
     for table in ("oauth_applications", "users", "oauth_access_tokens"):
         for row in await w.db.connection.fetch(f"SELECT * FROM {table}"):
             places = ", ".join(f"${n}" for n in range(1, len(row) + 1))
@@ -317,7 +317,7 @@ async def with_fallback_and_the_backend_refuses(w: World) -> str:
 async def _two_environments(w: World) -> tuple[str, str]:
     """Production and staging are both configured, and the backend is production's. Returns a token of each."""
     _, staging = await w.database()
-    await w.build(source=_both(staging.dsn))
+    await w.build(source=both(staging.dsn))
     live = await w.customer()
     application = await staging.application("acme")
     test = secrets.token_urlsafe(32)
@@ -325,14 +325,14 @@ async def _two_environments(w: World) -> tuple[str, str]:
     return live, test
 
 
-def _both(staging: str) -> str:
+def both(staging: str) -> str:
     return "\n".join(
         f'[[source]]\nkind = "doorkeeper_postgres"\nname = "{name}"\ndsn = "{dsn}"\nsurroundings_timeout = 5\nquery_timeout = 5'
         for name, dsn in (("production", "@production@"), ("staging", staging))
     )
 
 
-def _knows_only(live: str):
+def knows_only(live: str):
     def answer(request: web.Request) -> web.StreamResponse:
         if request.headers["Authorization"] == f"Bearer {live}":
             return web.json_response({"totalResults": 0})
@@ -344,7 +344,7 @@ def _knows_only(live: str):
 @plays("wrong_environment")
 async def a_token_of_staging(w: World) -> str:
     live, test = await _two_environments(w)
-    w.backend.script = _knows_only(live)
+    w.backend.script = knows_only(live)
     await w.works(live, 3)
     return await named(w, await w.fails(test, address="198.51.100.9"))
 
@@ -352,7 +352,7 @@ async def a_token_of_staging(w: World) -> str:
 @plays("wrong_environment")
 async def a_token_of_staging_by_entra_while_others_work(w: World) -> str:
     live, test = await _two_environments(w)
-    w.backend.script = _knows_only(live)
+    w.backend.script = knows_only(live)
     await w.works(live, 3, agent=ENTRA)
     return await named(w, await w.fails(test, agent=ENTRA, address="198.51.100.9"))
 
@@ -370,30 +370,30 @@ async def the_second_source_is_as_good_as_the_first(w: World) -> str:
     live, test = await _two_environments(w)
     await w.works(live, 2)
     await w.works(test, 2)
-    w.backend.script = _knows_only(live)
+    w.backend.script = knows_only(live)
     return await named(w, await w.fails(test))
 
 
 @nearly("backend_disagrees", really="token_deleted")
 async def deleted_here_and_alive_in_a_copy(w: World) -> str:
     _, staging = await w.database()
-    await w.build(source=_both(staging.dsn))
+    await w.build(source=both(staging.dsn))
     token, other = await w.customer(), await w.customer("globex")
-    await _copy(w, staging.connection)
+    await copied_to(w, staging.connection)
     await w.works(token, 2)
     await w.works(other, address="198.51.100.9")
     await w.delete(token)
-    w.backend.script = _knows_only(other)
+    w.backend.script = knows_only(other)
     return await named(w, await w.until_failing(token))
 
 
 @nearly("backend_disagrees")
 async def deleted_before_there_was_a_proxy_and_alive_in_a_copy(w: World) -> str:
     _, staging = await w.database()
-    await w.build(source=_both(staging.dsn))
+    await w.build(source=both(staging.dsn))
     token, other = await w.customer(), await w.customer("globex")
-    await _copy(w, staging.connection)
+    await copied_to(w, staging.connection)
     await w.delete(token)
     await w.works(other, address="198.51.100.9")
-    w.backend.script = _knows_only(other)
+    w.backend.script = knows_only(other)
     return await named(w, await w.fails(token))

@@ -126,7 +126,6 @@ class World:
     ) -> World:
         """Make the database and start the proxy. `source` replaces the whole section."""
         self.name, self.db = await self.database(schema)
-        self.session = await self._stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
         if not self.upstream:
             server = TestServer(self.backend.app())
             await server.start_server()
@@ -154,10 +153,12 @@ class World:
 
     async def start(self) -> None:
         self.program = Program(load(self.config, {}))
+        self.session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         await self.program.start()
 
     async def stop(self) -> None:
         if self.program is not None:
+            await self.session.close()  # first, for a drain leaves idle connections half a second
             await self.program.stop()
             self.program = None
 
