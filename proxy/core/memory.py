@@ -45,8 +45,8 @@ class AccountChange(msgspec.Struct, frozen=True, omit_defaults=True):
 class FirstUse(msgspec.Struct, frozen=True, omit_defaults=True):
     """The first good use of a token that was seen here. `new`: the token was issued while this memory ran, so that it was the
     first use anywhere. `row` is its key in the source, which tells it where only digests are stored. `seconds` is how long the
-    backend had the request before it answered, None where it answered somebody else. `renewed`: the row came from a refresh
-    and had not been used."""
+    backend had the request before it answered, None where it answered somebody else. `renewed`: the row had come from a
+    refresh, None where the row was not seen."""
 
     fingerprint: str
     tenant: str
@@ -54,7 +54,7 @@ class FirstUse(msgspec.Struct, frozen=True, omit_defaults=True):
     new: bool = False
     row: int | str | None = None
     seconds: float | None = None
-    renewed: bool = False
+    renewed: bool | None = None
 
 
 class OauthEvent(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -90,6 +90,7 @@ async def dossier(
         reads_only=reads_only,
         first_uses={use.fingerprint: use.at for use in uses} | await _first_uses(reader, notes, incident, unread),
         first_uses_of_rows={str(use.row): use.at for use in uses if use.row is not None},
+        not_renewed=tuple(name for use in uses if use.new and use.renewed is False for name in (use.fingerprint, str(use.row))),
         refresh_token_of=await _access_of(reader, incident, history, unread),
         owner_change=incident.owner_change,
         oauth=calls,
@@ -243,7 +244,7 @@ async def _others(
         incidents=_grouped(other for other in beside if other.id != incident.id),
         deaths=tuple(death for death in deaths if death.fingerprint != incident.fingerprint),
         requests=tuple(
-            NeighbourRequest(use.tenant, use.at, True if use.new else None, use.seconds, use.renewed)
+            NeighbourRequest(use.tenant, use.at, True if use.new else None, use.seconds, use.renewed is True)
             for use in uses
             if use.fingerprint != incident.fingerprint
         ),

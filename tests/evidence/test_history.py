@@ -133,10 +133,10 @@ BY_A_FRONT = {"status": GRANTED, "answered_by": AnsweredBy.PROXY, "lookup_second
     "looks,answer,use",
     [
         ((), TIMED, FirstUse(FP, "acme", START, seconds=0.75)),
-        ((ROW_4,), TIMED, FirstUse(FP, "acme", START, True, 4, 0.75)),
+        ((ROW_4,), TIMED, FirstUse(FP, "acme", START, True, 4, 0.75, renewed=False)),
         ((RENEWED,), TIMED, FirstUse(FP, "acme", START, True, 4, 0.75, renewed=True)),
         ((RENEWED, ROW_4), TIMED, FirstUse(FP, "acme", START, True, 4, 0.75, renewed=True)),
-        ((ROW_4,), BY_A_FRONT, FirstUse(FP, "acme", START, True, 4)),
+        ((ROW_4,), BY_A_FRONT, FirstUse(FP, "acme", START, True, 4, renewed=False)),
     ],
     ids=["no row", "a row", "from a refresh", "from a refresh, and read again since", "who answered it is not known"],
 )

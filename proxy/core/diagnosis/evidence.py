@@ -117,8 +117,9 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     host was called. `required_scopes` are those of which the operation needs one, and `reads_only` whether the tenant may only
     read, both by the settings of now. `grant_exists` tells whether an
     authorization grant of the same application and owner is known (authorization-code set-up). `first_uses` maps the
-    fingerprint of another token to its first use seen here, `first_uses_of_rows` its row. `refresh_token_of` names the access
-    token with which the presented secret was issued here as a refresh token. `owner_change` is the last change that SCIM made to the
+    fingerprint of another token to its first use seen here, `first_uses_of_rows` its row; `not_renewed` holds both of those of
+    which it was seen, before their first use, that no refresh had given them. `refresh_token_of` names the access token with
+    which the presented secret was issued here as a refresh token. `owner_change` is the last change that SCIM made to the
     account that owns the token. `addressed_serves` tells whether requests with tokens of `addressed_tenant` are served, so that
     the name in the address is one that rows have.
     """
@@ -142,4 +143,5 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     owner_change: AccountChange | None = None
     addressed_serves: bool | None = None
     first_uses_of_rows: dict[str, float] = {}
+    not_renewed: tuple[str, ...] = ()
     refresh_token_of: str = ""

@@ -7,7 +7,7 @@ from typing import Final
 from proxy.core.diagnosis.cause import Advice, Code, Confidence, Found, Rule
 from proxy.core.diagnosis.doers import doers
 from proxy.core.diagnosis.oauth import granted_before, is_oauth, refused_call
-from proxy.core.diagnosis.scene import AROUND, Scene
+from proxy.core.diagnosis.scene import AROUND, NO_LINK, Scene
 from proxy.core.diagnosis.strangers import SAME_REQUEST, revocations, strangers
 from proxy.core.diagnosis.superseded import HANDOVER, ONE_EVENT, refresh_of, replacement_at, replacements, revoked_at
 from proxy.core.diagnosis.words import listed, span, utc
@@ -19,8 +19,8 @@ ROUND_TRIP: Final = 0.1
 """Seconds: a client needs longer between receiving a refreshed token and its first use; a regeneration takes less."""
 USED_SOON: Final = 60.0
 """Seconds: a client refreshes when it has something to send, and uses what it gets at once."""
-AT_ONCE: Final = "no_previous_refresh_token"
-"""The schema flag of a Doorkeeper without that column: a refresh itself revokes the row (refresh_token_request.rb)."""
+AT_ONCE: Final = NO_LINK
+"""Without that column a refresh itself revokes the row (refresh_token_request.rb)."""
 UNUSED: Final = "The successor has not been used yet; Doorkeeper revokes the old token only at its first use."
 
 
@@ -120,7 +120,7 @@ def _perhaps_refreshed(scene: Scene, end: float) -> list[Sibling]:
     issued = {e.created for e in scene.evidence.oauth} - {""}
     return [
         s for s in replacements(scene)
-        if s.fingerprint not in issued
+        if s.fingerprint not in issued and not scene.no_refresh(s)
         and s.used is not False and s.refreshable is not False and s.created_at < end and s.revoked_at != end
     ]  # fmt: skip
 

@@ -21,6 +21,8 @@ from proxy.core.verdict import Reason
 _HELD_VALID: Final = (Reason.ACTIVE, Reason.ACTIVE_STALE)
 AT_THE_TIME: Final = 60.0
 """Seconds after an incident in which a second look still belongs to it: a backend may take this long to answer."""
+NO_LINK: Final = "no_previous_refresh_token"
+"""The schema flag of a Doorkeeper that does not link a refreshed row to the one before it."""
 AROUND: Final = "what the source knows around the token"
 """What is missing while the look around a token has not been made, or gave up."""
 
@@ -171,6 +173,12 @@ class Scene(msgspec.Struct, frozen=True):
 
 
 def source_of(row: Known | None) -> str:
+    def no_refresh(self, sibling: Sibling) -> bool:
+        """Whether another row was seen not to come from a refresh, which a Doorkeeper that links rows tells until their first
+        use."""
+        told = self.evidence.not_renewed
+        return NO_LINK not in self.flags and (sibling.fingerprint in told or str(sibling.row) in told)
+
     """The source that a row is of where several are asked (`source:row`), else empty."""
     return str(row.row).rpartition(":")[0].partition(":")[0] if row is not None else ""
 

@@ -107,7 +107,7 @@ def _in_place(scene: Scene, row: Known) -> Found:
 def _at_revocation(scene: Scene, row: Known, end: float) -> Found:
     exact = replacement_at(scene, end)
     if exact is not None:
-        refreshing = row.refreshable and exact.refreshable is not False
+        refreshing = row.refreshable and exact.refreshable is not False and not scene.no_refresh(exact)
         against = ("The token had a refresh token; a refresh at that moment could look the same.",) if refreshing else ()
         line = f"The newer token was issued {span(exact.created_at - end)} from the moment at which this one was revoked."
         shared = _perhaps_shared(scene)

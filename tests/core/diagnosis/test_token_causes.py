@@ -85,6 +85,12 @@ SUPERSEDED = {
     ),
     "replaced by delete and insert, seen to the second": gone(newer(AT - 1800.5)),
     "replaced by delete and insert, seen only by the failing": gone(newer(AT - 1000), seen=(AT - 3000, AT - 10)),
+    "another with a refresh token, which no refresh had given, first used as this one ended": refusal(
+        OAUTH,
+        surroundings=around(newer(AT - HOUR - 2, refreshable=True)),
+        first_uses_of_rows={"8": AT - HOUR},
+        not_renewed=("8",),
+    ),
     "an entry of a file in place of another": gone(entry(AT - 1800), before=ENTRY, via="file"),
     "an entry of a file that names its application, in place of another": gone(newer(AT - 1800), via="file"),
     "an entry of a file holds another digest": gone(surroundings=around(flags=("secret_replaced",)), before=ENTRY, via="file"),
@@ -141,6 +147,9 @@ NOT_SUPERSEDED = {
 OTHER_ENDED = newer(ISSUED - 5, relation="older", row=5, refreshable=True, revoked_at=AT - HOUR - 0.05)
 ROTATED = {
     "successor in use": refusal(OAUTH, surroundings=around(successor(AT - HOUR - 2, used=True))),
+    "without the column nothing tells that no refresh gave it": refusal(
+        OAUTH, surroundings=around(newer(AT - HOUR + 0.01), flags=("no_previous_refresh_token",)), not_renewed=("8",)
+    ),
     "successor, use not known": refusal(OAUTH, surroundings=around(successor(AT - HOUR - 2))),
     "successor is also the newer row": refusal(
         OAUTH, surroundings=around(newer(AT - HOUR - 2, row=9), successor(AT - HOUR - 2, used=True))
@@ -171,6 +180,12 @@ ROTATED |= {
     ),
 }  # fmt: skip
 NOT_ROTATED = {
+    "first used as this one ended, and no refresh had given it": refusal(
+        OAUTH,
+        surroundings=around(newer(AT - HOUR - 2, refreshable=True)),
+        first_uses_of_rows={"8": AT - HOUR},
+        not_renewed=("8",),
+    ),
     "another connection's token ended by that first use": refusal(
         OAUTH, surroundings=around(newer(AT - HOUR - 2), OTHER_ENDED), first_uses_of_rows={"8": AT - HOUR - 0.05}
     ),
