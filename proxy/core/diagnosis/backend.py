@@ -80,7 +80,7 @@ def _hint(scene: Scene) -> str:
     answer = scene.backend
     if answer is None:
         return "Its answer was not kept"
-    if "html" in answer.content_type.lower():
+    if scene.by_a_page:
         return f"It answered with an HTML page (server: {answer.server or 'unnamed'}): perhaps a tier before it refused"
     if answer.status == 403:
         return "403 is a rule of its own (feature, plan, address filter), not a dead token"

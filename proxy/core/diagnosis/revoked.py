@@ -268,8 +268,16 @@ def examine_revoked(scene: Scene) -> Found | None:
     )
 
 
+def _of_several(scene: Scene) -> bool:
+    row = scene.last_row
+    mine = row.application if row is not None else None
+    return any(s.relation == "same_instant" and s.application not in (None, mine) for s in scene.siblings)
+
+
 def _event(scene: Scene, *, mass: bool) -> str:
     named = revocations(scene)
+    if mass and _of_several(scene):
+        return "Tokens of several applications were revoked at once: by a script, a job, or a statement in the database"
     if mass:
         return "Many tokens were revoked at once: an application was revoked or re-authorized"
     if named:

@@ -82,7 +82,7 @@ def _said_otherwise(scene: Scene) -> tuple[str, ...]:
     word = next((word for word in ("insufficient_scope", "expired", "revoked") if word in said), "")
     return (
         *((f"The backend gave another reason: {word}.",) if word else ()),
-        *(("The answer is an HTML page, as of a tier before the backend.",) if "html" in answer.content_type.lower() else ()),
+        *(("The answer is an HTML page, as of a tier before the backend.",) if scene.by_a_page else ()),
     )
 
 

@@ -90,6 +90,12 @@ class Scene(msgspec.Struct, frozen=True):
         return self.incident.backend if self.incident else None
 
     @property
+    def by_a_page(self) -> bool:
+        """The backend refused with an HTML page, as a tier before it does. Rails calls its empty refusals HTML too."""
+        answer = self.backend
+        return answer is not None and "html" in answer.content_type.lower() and bool(answer.body.strip())
+
+    @property
     def presented(self) -> bool:
         """A well-formed bearer token was presented."""
         return self.credential.startswith("bearer") or (not self.credential and bool(self.fingerprint))

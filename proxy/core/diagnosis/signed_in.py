@@ -13,8 +13,11 @@ _CREDENTIALS: Final = ("client_credentials",)
 
 
 def signed_in(scene: Scene) -> bool:
-    """The presented token was issued to the client itself, by a code or a refresh that passed through here."""
-    return _issued_by(scene, _CODE)
+    """The presented token was issued to the client itself: by a code or a refresh that passed through here, or, with a refresh
+    token, just after somebody had authorized."""
+    row = scene.last_row
+    granted = row is not None and row.refreshable is True and scene.evidence.grant_exists is True
+    return granted or _issued_by(scene, _CODE)
 
 
 def fetched(scene: Scene) -> bool:
@@ -44,6 +47,12 @@ INSTEAD: Final[Mapping[Code, Advice]] = {
         "connection uses these credentials, and have the customer authorize again.",
         customer="{client} still uses the access given {issued}. It was replaced {newer} and is no longer accepted. Please "
         "authorize the connection again. {signin}",
+    ),
+    Code.SHARED_TOKEN: Advice(
+        operator="Two connections share one token: {first} and {second}. Give each its own application or owner, or switch "
+        "reuse_access_token off; then have the one authorize again that still sends the old.",
+        customer="The access that was given to this connection was also used by a second connection and was replaced {newer}. "
+        "When we have told you that both are kept apart, please authorize this one again. {signin}",
     ),
     Code.TOKEN_REVOKED: Advice(
         operator="{event}. Look in the application's audit log at {revoked}. If it was not meant, have the customer authorize "

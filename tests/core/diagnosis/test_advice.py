@@ -127,6 +127,32 @@ CASES = {
         "See that only one process uses them",
         "only one connection uses them",
     ),
+    "nor who signed in past the proxy, as the rows tell": (
+        refusal(
+            row(revoked_at=AT - HOUR, refreshable=True), surroundings=around(newer(AT - HOUR + 0.1)), grant_exists=True
+        ),
+        "token_superseded",
+        "have the customer authorize again",
+        "sign in again; there is no token to enter",
+    ),
+    "tokens of several applications were revoked at once": (
+        refusal(REVOKED, surroundings=around(newer(AT - HOUR, relation="same_instant", application="4", owner="9"), count=19)),
+        "token_revoked",
+        "Tokens of several applications were revoked at once",
+        "was revoked at 2026-05-17 05:40:00 UTC",
+    ),
+    "tokens of one application were revoked at once": (
+        refusal(REVOKED, surroundings=around(newer(AT - HOUR, relation="same_instant", owner="9"), count=19)),
+        "token_revoked",
+        "Many tokens were revoked at once: an application was",
+        "was revoked at 2026-05-17 05:40:00 UTC",
+    ),
+    "a backend's empty refusal is no page": (
+        backend_refusal(answer=BackendAnswer(401, "10.0.0.5:8080", content_type="text/html")),
+        "backend_disagrees",
+        "Compare its hash_token_secrets",
+        "Your access token is valid on our side",
+    ),
     "nor when its row is gone": (
         gone(oauth=(BORN,)),
         "token_deleted",

@@ -285,6 +285,9 @@ TABLE = {
             "refused by us": refusal(row(owner_state=OwnerState.INACTIVE), "owner_inactive"),
             "deleted": refusal(row(owner_state=OwnerState.DELETED), "owner_inactive"),
             "refused by the backend": backend_refusal(row(owner_state=OwnerState.INACTIVE)),
+            "refused by a backend in Rails, with nothing": backend_refusal(
+                row(owner_state=OwnerState.INACTIVE), answer=BackendAnswer(401, "10.0.0.5:8080", content_type="text/html")
+            ),
             "only the verdict": refusal(None, "owner_inactive"),
         },
         {
@@ -292,7 +295,8 @@ TABLE = {
             "owner not read": backend_refusal(),
             "the backend gives another reason": backend_refusal(row(owner_state=OwnerState.INACTIVE), answer=SCOPE_SAID),
             "the page of a tier before it": backend_refusal(
-                row(owner_state=OwnerState.INACTIVE), answer=BackendAnswer(403, "10.0.0.5:8080", content_type="text/html")
+                row(owner_state=OwnerState.INACTIVE),
+                answer=BackendAnswer(403, "10.0.0.5:8080", content_type="text/html", body="<html>Forbidden</html>"),
             ),
             "the backend refuses others too": backend_refusal(
                 row(owner_state=OwnerState.INACTIVE), others=without_row("globex", reason="active")
