@@ -173,18 +173,18 @@ class Scene(msgspec.Struct, frozen=True):
         used = self.evidence.first_uses_of_rows.get(str(sibling.row)) if used is None else used
         return None if used is None else self.source_time(used)
 
-    def related(self, relation: str) -> tuple[Sibling, ...]:
-        """Siblings of one relation that existed then, oldest first."""
-        return tuple(s for s in self.siblings if s.relation == relation and s.created_at <= self.now)
-
-
-def source_of(row: Known | None) -> str:
     def no_refresh(self, sibling: Sibling) -> bool:
         """Whether another row was seen not to come from a refresh, which a Doorkeeper that links rows tells until their first
         use."""
         told = self.evidence.not_renewed
         return NO_LINK not in self.flags and (sibling.fingerprint in told or str(sibling.row) in told)
 
+    def related(self, relation: str) -> tuple[Sibling, ...]:
+        """Siblings of one relation that existed then, oldest first."""
+        return tuple(s for s in self.siblings if s.relation == relation and s.created_at <= self.now)
+
+
+def source_of(row: Known | None) -> str:
     """The source that a row is of where several are asked (`source:row`), else empty."""
     return str(row.row).rpartition(":")[0].partition(":")[0] if row is not None else ""
 
