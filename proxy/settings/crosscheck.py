@@ -11,7 +11,7 @@ from proxy.settings.issuers import Introspection, Jwt
 from proxy.settings.section import is_loopback
 from proxy.settings.server import UpstreamTls
 from proxy.settings.shape import Settings
-from proxy.settings.tokens import Doorkeeper, DoorkeeperPostgres, Owner, unverified
+from proxy.settings.tokens import Doorkeeper, DoorkeeperPostgres, Owner, Source, TokenFile, unverified
 from proxy.settings.toml_lines import Path
 
 _ANY_ADDRESS = ("0.0.0.0", "::", "[::]")  # noqa: S104 - names it in order to recognise it
@@ -173,11 +173,15 @@ def _sources(settings: Settings) -> Iterator[Finding]:
                 "is empty, and the issuer signs tokens of anybody's tenants",
                 'Name those that are let in: tenants = { "id at the issuer" = "name here" }',
             )
-    owners = [s for s in settings.source if isinstance(s, Doorkeeper) and s.owner.table is not None]
-    if settings.policy.refuse_inactive_owner and not owners:
+    if settings.policy.refuse_inactive_owner and not any(_tells_owners(source) for source in settings.source):
         yield Finding(
             (("policy", "refuse_inactive_owner"), ("source",)), "needs a source that reads owners", "Set source.owner.table"
         )
+
+
+def _tells_owners(source: Source) -> bool:
+    """Whether owners are read from it. The entries of a token file name theirs themselves."""
+    return isinstance(source, TokenFile) or (isinstance(source, Doorkeeper) and source.owner.table is not None)
 
 
 def _introspection(source: Introspection, path: Path, settings: Settings) -> Iterator[Finding]:

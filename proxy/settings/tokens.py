@@ -258,7 +258,8 @@ class PolicySettings(Section):
     write_scopes: Words = Field(default=(), description="Any one of these is needed to write.")
     read_only_tenants: Words = Field(default=(), description="Tenants whose writes are refused with 403.")
     refuse_inactive_owner: bool = Field(
-        default=False, description="Refuse tokens of inactive or deleted owners. Doorkeeper does not. Needs source.owner."
+        default=False,
+        description="Refuse tokens of inactive or deleted owners. Doorkeeper does not. Needs source.owner, or a token file.",
     )
     allow_query_token: bool = Field(
         default=False,

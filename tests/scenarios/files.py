@@ -31,10 +31,10 @@ def _write(w: World, *entries: Entry) -> None:
     (w.directory / "tokens.json").write_text(json.dumps({"token": entries}))
 
 
-async def _listed(w: World, token: str, *before: Entry) -> None:
+async def _listed(w: World, token: str, *before: Entry, more: str = "") -> None:
     """The token worked by these entries."""
     _write(w, *before)
-    await w.build(source=f'[source]\nkind = "token_file"\npath = "{w.directory}/tokens.json"\n')
+    await w.build(source=f'[source]\nkind = "token_file"\npath = "{w.directory}/tokens.json"\n', more=more)
     await w.works(token, 2)
 
 
@@ -95,6 +95,14 @@ async def an_entry_is_marked_revoked_and_another_written(w: World) -> str:
     await _listed(w, token, _entry(token))
     new = _entry(secrets.token_urlsafe(32), "acme-okta-2", created_at=now)
     return await _changed(w, token, _entry(token, revoked_at=now), new)
+
+
+@plays("owner_inactive")
+async def the_owner_of_an_entry_is_written_down_as_inactive(w: World) -> str:
+    token = secrets.token_urlsafe(32)
+    owner = {"id": "svc-okta", "active": True}
+    await _listed(w, token, _entry(token, owner=owner), more="[policy]\nrefuse_inactive_owner = true")
+    return await _changed(w, token, _entry(token, owner=owner | {"active": False}))
 
 
 @nearly("token_superseded", really="token_deleted")

@@ -71,7 +71,11 @@ def environ(changes: dict[str, str]) -> dict[str, str]:
             "does not use $1",
             DOORKEEPER | {"SOURCE__TENANT_FROM": "query", "SOURCE__TENANT_QUERY": "SELECT 1"},
         ),
-        ("POLICY__REFUSE_INACTIVE_OWNER", "needs a source that reads owners", {"POLICY__REFUSE_INACTIVE_OWNER": "true"}),
+        (
+            "POLICY__REFUSE_INACTIVE_OWNER",
+            "needs a source that reads owners",
+            DOORKEEPER | {"POLICY__REFUSE_INACTIVE_OWNER": "true"},
+        ),
         ("SPOOL__TOTAL_BYTES", "more than half", {"SPOOL__TOTAL_BYTES": "9 MiB"}),
         ("SPOOL__TOTAL_BYTES", "each worker has its share", {"SPOOL__TOTAL_BYTES": "63 MiB", "WORKERS": "4"}),
         ("STORE__USERNAME", "without store.url", {"STORE__USERNAME": "u"}),
@@ -84,6 +88,10 @@ def test_fault_between_keys(key, message, changes):
     found = [(fault.key.removeprefix("SCIM_WITNESS_"), fault.message) for fault in raised.value.faults]
     assert any(where.startswith(key) and message in what for where, what in found), found
     assert len(found) == 1
+
+
+def test_a_token_file_tells_the_owners_of_its_entries():
+    assert load(None, environ({"POLICY__REFUSE_INACTIVE_OWNER": "true"})).policy.refuse_inactive_owner
 
 
 @pytest.mark.parametrize(
