@@ -8,6 +8,7 @@ from proxy.core.diagnosis.cause import Advice, Code, Confidence, Found, Rule
 from proxy.core.diagnosis.evidence import BackendVerdicts
 from proxy.core.diagnosis.rights import OUT
 from proxy.core.diagnosis.scene import Scene, refused_beside, source_of
+from proxy.core.diagnosis.told import INTROSPECTION
 from proxy.core.diagnosis.words import listed, utc
 from proxy.core.token import Known, Unknown
 
@@ -54,6 +55,8 @@ def _doubts(scene: Scene) -> tuple[str, ...]:
         return (other,)
     if scene.row is not None and scene.row.owner_state in OUT and refused_beside(scene) and not scene.last_good:
         return (f"The account that owns it was {scene.row.owner_state}; the backend may refuse for that.",)
+    if scene.then is not None and scene.then.via == INTROSPECTION and scene.last_good is None and not refused_beside(scene):
+        return ("It was never seen to work; an endpoint calls a refresh token alive as well, which no backend takes.",)
     for look in scene.later:
         state = look.state
         if isinstance(state, Unknown):

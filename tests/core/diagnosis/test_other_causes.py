@@ -236,6 +236,9 @@ TABLE = {
             "401": backend_refusal(),
             "403 with sufficient scopes": backend_refusal(answer=LOOKS, required_scopes=("scim",)),
             "403 without a word": backend_refusal(answer=LOOKS),
+            "an endpoint has it alive, and it had worked": incident_with(
+                backend_refusal(), second_look=reading(ROW, AT + 0.05, via="introspection")
+            ),
             "kept from the client": incident_with(backend_refusal(), kind=Kind.DISAGREEMENT),
             "revoked a minute later": backend_refusal(notes=(reread(row(revoked_at=AT + 40), 60),)),
             "refused only once by one instance": backend_refusal(backend_verdicts=verdicts(bad=1)),
@@ -245,6 +248,9 @@ TABLE = {
             "of a source of which the backend has served nothing": incident_with(
                 backend_refusal(row(row="b:7"), past=None), second_look=reading(row(row="b:7"), AT + 0.05, source="b"),
                 served={"a": 1},
+            ),
+            "an endpoint has it alive, and it never worked: it may be a refresh token": incident_with(
+                backend_refusal(past=None), second_look=reading(ROW, AT + 0.05, via="introspection")
             ),
             "everybody refused, and its owner inactive": backend_refusal(
                 row(owner_state=OwnerState.INACTIVE), past=None, others=without_row("globex", reason="active")
