@@ -113,6 +113,20 @@ async def test_a_customer_that_was_renamed_is_not_silent(past, store, fingerprin
     assert before.renamed is None
 
 
+async def test_a_history_that_is_not_written_yet_tells_no_new_name(past, store):
+    await past.requests(START, tenant="before")
+    past.now = START + 60
+    good = {"status": 200, "answered_by": AnsweredBy.BACKEND, "verdict": "allow", "reason": "active"}
+    past.activity.saw(make_exchange(START + 60, **good))
+    await past.activity.flush()
+    reader = EvidenceReader(store, None)
+    assert (await reader.absence("acme", START + DAY, START + 2 * DAY)).renamed is None
+    past.history.saw(make_exchange(START + 60, **good))
+    await past.history.flush()
+    found = await reader.absence("before", START + 60, START + DAY)
+    assert Renamed("acme", Traffic(1, 1, 0)) == found.renamed
+
+
 async def test_no_alarm_for_the_normal_quiet_day_of_entra(past):
     await past.requests(*every(2400, 10 * DAY), user_agent="Microsoft Azure AD")
     await past.listened(START + 10 * DAY - 60, START + 11 * DAY + 6 * HOUR)

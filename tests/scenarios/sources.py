@@ -144,6 +144,17 @@ async def deleted_and_put_back_within_a_second(w: World) -> str:
 
 
 @nearly("replica_lag")
+async def a_young_one_that_worked_deleted_and_put_back_within_a_second(w: World) -> str:
+    await w.build()
+    token = await w.customer(created_at=f"={UTC_NOW} - interval '20 seconds'")
+    await w.works(token, 2)
+    await w.delete(token)
+    incident = await w.until_failing(token)
+    await w.issue(*w.party(token), token=token, created_at=f"={UTC_NOW} - interval '21 seconds'")
+    return await named(w, incident)
+
+
+@nearly("replica_lag")
 async def an_old_row_copied_in_after_the_refusal(w: World) -> str:
     await w.build()
     token = secrets.token_urlsafe(32)

@@ -62,7 +62,11 @@ def examine_replica_lag(scene: Scene) -> Found | None:
     age = scene.now - healed.state.created_at
     young = age <= AT_THE_TIME
     against = (
-        *(("It had worked here before, so the row was no new one.",) if was_known(scene) and not young else ()),
+        *(
+            ("It had worked here before, so the row was no new one.",)
+            if was_known(scene) and (scene.confirmed or not young)
+            else ()
+        ),
         *((f"The row is {span(age)} old: no copy is so far behind.",) if age > FAR_BEHIND else ()),
         *(
             (f"The primary itself lacked it, and the row is {span(age)} old: it may have been put back.",)

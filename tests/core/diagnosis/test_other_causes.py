@@ -184,6 +184,7 @@ TABLE = {
             "there after ten": lagging(AT - 2, 10, before=(reread(Unknown(), 1),)),
             "a row of two minutes, committed after a second": lagging(AT - 120),
             "a row of ten minutes, which a replica got a second later": lagging(AT - 600, via="replica"),
+            "a young row that worked, which a replica lacked": lagging(AT - 30, past=history(AT - 5), via="replica"),
             "a young row, there after a minute": lagging(AT - 5, 60),
             "replica without, primary with": incident_with(
                 backend_refusal(), reading=reading(Unknown(), AT - 0.01, via="replica"), second_look=reading(ROW, AT + 0.02)
@@ -199,6 +200,7 @@ TABLE = {
                 lagging(AT - 600), reading=reading(Unknown(), AT - 0.01, via="replica")
             ),
             "an entry that came into the file after a second": lagging(AT - 120, via="file"),
+            "a young row that worked, which the primary lacked": lagging(AT - 30, past=history(AT - 5)),
             "still missing": never_known(notes=(reread(Unknown(), 1),)),
             "there, but revoked": never_known(notes=(reread(row(revoked_at=AT - 9), 1),)),
             "replica late with a revocation": incident_with(
