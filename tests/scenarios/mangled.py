@@ -31,6 +31,11 @@ async def _header(w: World, *values: str) -> str:
     return await refused_as(w, *values)
 
 
+@plays("token_mangled")
+async def as_a_page_shows_it_shortened(w: World) -> str:
+    return await _sent(w, f"{TOKEN[:24]}...", f"{TOKEN[:30]}...{TOKEN[-4:]}")
+
+
 # --- around and inside ----------------------------------------------------------------------------------------------
 
 

@@ -253,6 +253,18 @@ async def the_owner_deactivated_and_then_the_token_revoked(w: World) -> str:
     return await named(w, incident)
 
 
+@plays("token_revoked")
+async def an_owner_of_another_type_with_the_same_number_gets_a_token(w: World) -> str:
+    """Polymorphic owners: User 1 is not Machine 1."""
+    await w.build()
+    await w.db.execute("ALTER TABLE oauth_access_tokens ADD COLUMN resource_owner_type varchar")
+    token = await w.customer(resource_owner_type="User")
+    await w.works(token)
+    await w.revoke(token)
+    await w.issue(*w.party(token), created_at=NOW, resource_owner_type="Machine")
+    return await named(w, await w.until_failing(token))
+
+
 @plays("owner_inactive", "token_revoked")
 async def owner_and_token_in_one_second(w: World) -> str:
     await w.build(more=REFUSE_OWNER)
