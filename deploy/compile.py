@@ -30,7 +30,9 @@ from proxy import compiled  # noqa: E402 - see above
 ROAD: Final = (
     # bytes to a request, and a request to bytes
     "proxy/core/grammar.py",
+    "proxy/core/familiar.py",
     "proxy/core/inbound.py",
+    "proxy/core/heads.py",
     "proxy/core/outbound.py",
     "proxy/core/framing.py",
     "proxy/core/headers.py",

@@ -42,7 +42,7 @@ def asked_about(request: Inbound, path: bytes, front: Front, limits: Limits) -> 
     the question, and is read as strictly as one that came itself. HEAD is asked about as GET where the question is one: the
     answer has a body then, and both only read."""
     if front is Front.ENVOY:
-        return msgspec.structs.replace(request, target=request.target[len(path) :], answered_here=Here.ASKED)
+        return msgspec.structs.replace(request, target=request.target[len(path) :], answered_here=Here.ASKED, familiar=None)
     if request.method != b"GET":
         return Fault(400, "forward_auth_method", bodiless=request.method == b"HEAD")
     named = []
@@ -55,7 +55,9 @@ def asked_about(request: Inbound, path: bytes, front: Front, limits: Limits) -> 
     asked = parse_request(b"%b %b HTTP/1.1\r\nHost: %b" % (method, named[1], _host(request, front)), limits)
     if not isinstance(asked, Inbound):
         return Fault(400, "forward_auth_request")
-    return msgspec.structs.replace(request, method=asked.method, target=asked.target, host=asked.host, answered_here=Here.ASKED)
+    return msgspec.structs.replace(
+        request, method=asked.method, target=asked.target, host=asked.host, answered_here=Here.ASKED, familiar=None
+    )
 
 
 def _host(request: Inbound, front: Front) -> bytes:

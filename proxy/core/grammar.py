@@ -40,8 +40,9 @@ TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 """A Content-Length: RFC 9110 section 8.6 wants 1*DIGIT; 18 digits stay below 2**63 and below Python's own limits."""
 
+_is_plain: Final = re.compile(rb"[\t -~]+").fullmatch
 _TEXT: Final = bytes(b for b in range(256) if b == 9 or (b >= 32 and b != 127))
-_STEADY: Final = frozenset(
+STEADY: Final = frozenset(
     (b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"cache-control", b"connection", b"content-encoding",
      b"content-length", b"content-type", b"date", b"host", b"pragma", b"server", b"strict-transport-security",
      b"transfer-encoding", b"user-agent", b"vary", b"via", b"x-content-type-options", b"x-frame-options", b"x-xss-protection")
@@ -83,7 +84,7 @@ def _parse_field(line: bytes) -> Field | str:
         lower = _remembered(name)
     value = value.strip(b" \t")
     field = (lower, name, value, b"%b: %b\r\n" % (name, value))
-    if lower in _STEADY and len(line) <= MEMORABLE:
+    if lower in STEADY and len(line) <= MEMORABLE:
         if len(_LINES) >= _LINES_LIMIT:
             _LINES.clear()
         _LINES[line] = field
@@ -101,8 +102,8 @@ def _remembered(name: bytes) -> bytes:
 
 def text_fault(line: bytes) -> str | None:
     """Tell what is wrong with the characters of a line, or None."""
-    if line.isascii() and line.decode().isprintable():
-        return None  # nearly every line, and several times faster than what follows
+    if _is_plain(line):
+        return None  # nearly every line, and faster than what follows
     if line.translate(None, _TEXT):
         return "bare_cr_or_lf" if b"\r" in line or b"\n" in line else "control_character"
     return None

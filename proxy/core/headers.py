@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from proxy.core.familiar import Familiar
 from proxy.core.grammar import MEMORABLE_NAME, Fields
 from proxy.core.inbound import METHOD_OVERRIDES, Inbound
 from proxy.core.outbound import Outbound
@@ -57,6 +58,9 @@ class Peer(msgspec.Struct, frozen=True):
 
 def request_head(request: Inbound, peer: Peer, forwarding: Forwarding, default_host: bytes) -> bytes:
     """Write the head for the backend: same target bytes, same end-to-end fields in the same order, our own framing."""
+    familiar = request.familiar
+    if familiar is not None:
+        return _familiar_head(request, familiar, peer, forwarding, default_host)
     host = forwarding.host or request.host or default_host
     out = [request.method, b" ", request.target, b" HTTP/1.1\r\nHost: ", host, b"\r\n"]
     via = b""
@@ -86,13 +90,46 @@ def request_head(request: Inbound, peer: Peer, forwarding: Forwarding, default_h
     out += (b"Via: ", via, b"1.1 " if request.minor else b"1.0 ", forwarding.via, b"\r\n")
     if forwarding.forwarded:
         _add_forwarded_lines(out, request, peer, forwarded_for)
-    if request.length is None:
-        out.append(b"Transfer-Encoding: chunked\r\n\r\n")
-    elif sized or request.length or request.method in (b"POST", b"PUT", b"PATCH"):
-        out.append(b"Content-Length: %d\r\n\r\n" % request.length)
-    else:
-        out.append(b"\r\n")
+    out.append(_framing(request, sized=sized))
     return b"".join(out)
+
+
+def _framing(request: Inbound, *, sized: bool) -> bytes:
+    """The field that says where the body ends, where there is one, and the end of the head."""
+    if request.length is None:
+        return b"Transfer-Encoding: chunked\r\n\r\n"
+    if sized or request.length or request.method in (b"POST", b"PUT", b"PATCH"):
+        return b"Content-Length: %d\r\n\r\n" % request.length
+    return b"\r\n"
+
+
+def _familiar_head(request: Inbound, familiar: Familiar, peer: Peer, forwarding: Forwarding, default_host: bytes) -> bytes:
+    """The same for fields that were written before: none of them tells of another proxy, so all but the credential and the
+    client's address stand."""
+    written_for = familiar.written_for
+    if written_for[0] is not forwarding or written_for[1] != default_host or written_for[2] != peer.scheme:
+        familiar.written = _written(familiar, peer.scheme, forwarding, default_host)
+        familiar.written_for = (forwarding, default_host, peer.scheme)
+    start, middle, end = familiar.written
+    credential = request.fields[len(familiar.before)][3]
+    address = peer.address if forwarding.forwarded else b""
+    framing = _framing(request, sized=familiar.sized)
+    return b"".join((request.method, b" ", request.target, start, credential, middle, address, end, framing))
+
+
+def _written(familiar: Familiar, scheme: bytes, forwarding: Forwarding, default_host: bytes) -> tuple[bytes, bytes, bytes]:
+    """What stands between a request's target and its credential, that and the client's address, and that and the framing."""
+    host = forwarding.host or familiar.host or default_host
+    start = b" HTTP/1.1\r\nHost: %b\r\n%b" % (host, _passed(familiar, familiar.before))
+    middle = b"%bVia: 1.1 %b\r\n" % (_passed(familiar, familiar.after), forwarding.via)
+    if not forwarding.forwarded:
+        return start, middle, b""
+    asked = b"X-Forwarded-Host: %b\r\n" % familiar.host if familiar.host else b""
+    return start, middle + b"X-Forwarded-For: ", b"\r\n%bX-Forwarded-Proto: %b\r\n" % (asked, scheme)
+
+
+def _passed(familiar: Familiar, fields: Fields) -> bytes:
+    return b"".join(line for lower, _, _, line in fields if _kind_of(lower) == _PASS and lower not in familiar.connection)
 
 
 def _add_forwarded_lines(out: list[bytes], request: Inbound, peer: Peer, forwarded_for: bytes) -> None:

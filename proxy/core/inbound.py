@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from proxy.core.credential import Why
+from proxy.core.familiar import Familiar
 from proxy.core.grammar import DIGITS, MEMORABLE, TOKEN, Fault, Fields, Limits, has_bare, options, parse_fields, text_fault
 
 
@@ -29,6 +30,7 @@ class Inbound(msgspec.Struct, frozen=True):
     9.3: a proxy keeps no connection with such a client). `expects_continue`: a body follows once it has been asked for.
     `answered_here`: not for the backend, whatever the verdict; why, or NO. `agent` and `trace` are the first User-Agent and
     traceparent that are not empty. `overrides`: a field is there by which a backend may take it for another method.
+    `familiar`: what was remembered of the fields, if they are these.
     """
 
     method: bytes
@@ -45,6 +47,7 @@ class Inbound(msgspec.Struct, frozen=True):
     agent: bytes = b""
     trace: bytes = b""
     overrides: bool = False
+    familiar: Familiar | None = None
 
     @property
     def has_body(self) -> bool:
@@ -64,7 +67,7 @@ class BadCredential(msgspec.Struct, frozen=True):
     bodiless: bool = False
 
 
-_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-\"$-~]+) HTTP/([0-9])\.([0-9])")
+REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-\"$-~]+) HTTP/([0-9])\.([0-9])")
 """A target is visible ASCII without `#` (RFC 3986 section 2): servers refuse or cut what else stands there, each in its way."""
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=\-]+(?::[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?")
 _hosts: set[bytes] = set()
@@ -86,7 +89,7 @@ def parse_request(head: bytes, limits: Limits) -> Inbound | Fault | BadCredentia
     if isinstance(parsed, Fault):
         if parsed.why == "control_character" and (bad := _only_the_credential(head, limits)) is not None:
             return bad
-        if 0 < (lost := _lost_at(head, limits)) < len(head):
+        if 0 < (lost := lost_at(head, limits)) < len(head):
             return parse_request(head[:lost], limits)  # as it is refused when it comes bit by bit
         return Fault(parsed.status, parsed.why, bodiless=is_head(head))
     return parsed
@@ -99,7 +102,7 @@ def is_head(head: bytes) -> bool:
 
 def _parse(head: bytes, limits: Limits) -> Inbound | Fault:
     lines = head.split(b"\r\n")
-    line = _REQUEST_LINE.fullmatch(lines[0])
+    line = REQUEST_LINE.fullmatch(lines[0])
     if line is None:
         return _line_fault(lines[0], limits)
     method, target, major, minor = line.groups()
@@ -258,13 +261,13 @@ def _begins_badly(started: bytes) -> bool:
 
 
 def _is_bad_line(line: bytes, limits: Limits) -> bool:
-    match = _REQUEST_LINE.fullmatch(line)
+    match = REQUEST_LINE.fullmatch(line)
     if match is None or len(match[2]) > limits.target:
         return True
     return (_version_fault(match[3], match[4]) or _method_fault(match[1], limits)) is not None
 
 
-def _lost_at(started: bytes, limits: Limits) -> int:
+def lost_at(started: bytes, limits: Limits) -> int:
     """How many octets of it can no longer become a head, 0 while they can: up to a bare CR or LF, or a broken first line."""
     if _begins_badly(started):
         return 1
@@ -275,8 +278,8 @@ def _lost_at(started: bytes, limits: Limits) -> int:
     return bare.end() if bare is not None else 0
 
 
-def _is_lost(started: bytes, seen: int, limits: Limits) -> bool:
-    """Whether `_lost_at` says so of it, when it did not of its first `seen` octets. Who is refused need not wait for a
+def is_lost(started: bytes, seen: int, limits: Limits) -> bool:
+    """Whether `lost_at` says so of it, when it did not of its first `seen` octets. Who is refused need not wait for a
     deadline: a line that ends with LF alone is never followed by the end of a head."""
     if not seen and _begins_badly(started):
         return True
@@ -314,52 +317,3 @@ def overlong(started: bytes, limit: int) -> Fault | BadCredential:
     if started.rpartition(b"\r\n")[2][:14].lower() == _AUTHORIZATION:
         return BadCredential(Why.TOO_LONG, bodiless=bodiless)
     return Fault(431, "head_too_long", bodiless=bodiless)
-
-
-class Heads:
-    """What a connection has sent and nobody has understood yet: cuts one request head after the other out of it.
-
-    The result depends on the bytes alone, not on how they arrived. One empty line before a request is skipped (RFC 9112
-    section 2.2); a second is a request line that is empty.
-    """
-
-    __slots__ = ("_end", "_limits", "_scanned", "_skipped", "held")
-
-    def __init__(self, limits: Limits) -> None:
-        self.held = b""
-        self._limits = limits
-        self._end = -1
-        self._scanned = 0
-        self._skipped = False
-
-    def ready(self) -> bool:
-        """Whether a head is here: whole, too long, or broken already."""
-        held = self.held
-        if held[:2] == b"\r\n":
-            if self._skipped:
-                self._end = 0
-                return True
-            held = self.held = held[2:]
-            self._skipped = True
-            self._scanned = 0
-            if held[:2] == b"\r\n":
-                self._end = 0
-                return True
-        self._end = held.find(b"\r\n\r\n", max(0, self._scanned - 3), self._limits.head + 4)
-        if self._end >= 0:
-            return True
-        if len(held) >= self._limits.head + 4 or (held and _is_lost(held, self._scanned, self._limits)):
-            return True  # and still is when asked again
-        self._scanned = len(held)
-        return False
-
-    def take(self) -> Inbound | Fault | BadCredential:
-        """Parse the head that is ready and leave what follows it."""
-        end, self._end, self._scanned, self._skipped = self._end, -1, 0, False
-        if end < 0:
-            started = self.held[: self._limits.head + 4]
-            lost = _lost_at(started, self._limits)
-            return parse_request(started[:lost], self._limits) if lost else overlong(started, self._limits.head)
-        head = self.held[:end]
-        self.held = self.held[end + 4 :]
-        return parse_request(head, self._limits)

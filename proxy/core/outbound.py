@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from proxy.core.framing import Chunked, Decoder, Length, UntilClose
-from proxy.core.grammar import DIGITS, Fault, Fields, Limits, options, parse_fields
+from proxy.core.grammar import DIGITS, STEADY, Fault, Fields, Limits, options, parse_fields
 
 
 class Outbound(msgspec.Struct, frozen=True):
@@ -39,8 +39,29 @@ class Outbound(msgspec.Struct, frozen=True):
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
 
 
+_HEADS: tuple[dict[bytes, Outbound], dict[bytes, Outbound]] = ({}, {})
+"""Heads that were read before, of answers to anything and to HEAD: a backend that names no request in its answers sends a
+handful of them, and another second's Date with each."""
+_HEADS_LIMIT: Final = 1_024
+_MEMORABLE: Final = 1_024
+"""Octets of a head that is remembered: with what is made of them all stay below 5 MB."""
+
+
 def parse_response(head: bytes, method: bytes, limits: Limits) -> Outbound | Fault:
     """Parse a response head without its final empty line, as the answer to `method`. Any bytes give a value."""
+    heads = _HEADS[method == b"HEAD"]
+    known = heads.get(head)
+    if known is not None and len(known.fields) <= limits.fields:
+        return known
+    parsed = _parse(head, method, limits)
+    if isinstance(parsed, Outbound) and len(head) <= _MEMORABLE and STEADY.issuperset([field[0] for field in parsed.fields]):
+        if len(heads) >= _HEADS_LIMIT:
+            heads.clear()
+        heads[head] = parsed
+    return parsed
+
+
+def _parse(head: bytes, method: bytes, limits: Limits) -> Outbound | Fault:
     lines = head.split(b"\r\n")
     line = _STATUS_LINE.fullmatch(lines[0])
     if line is None:

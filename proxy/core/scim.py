@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from typing import Final
 
 import msgspec
@@ -101,9 +102,12 @@ def mask(target: bytes) -> str:
     return f"{text}?{'&'.join(names)}"
 
 
+_is_printable: Final = re.compile(rb"[ -~]*").fullmatch
+
+
 def printable(raw: bytes, limit: int = 512) -> str:
     """Return bytes of a client as text that is safe in a log: printable ASCII, the rest percent-encoded, cut at `limit`."""
     text = raw[:limit].decode("latin-1")
-    if not (text.isascii() and text.isprintable()):
+    if not _is_printable(raw):
         text = "".join(c if " " <= c <= "~" else f"%{ord(c):02X}" for c in text)
     return text if len(raw) <= limit else text + "..."

@@ -1,4 +1,4 @@
-from proxy.core.inbound cimport Heads
+from proxy.core.heads cimport Heads
 from proxy.edge.outlet cimport Outlet
 
 cdef class ClientConnection:

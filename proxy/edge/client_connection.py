@@ -21,7 +21,8 @@ from proxy.core.credential import Credential, Missing
 from proxy.core.framing import Chunked, Decoder, FramingError, Length
 from proxy.core.grammar import Fault, Limits
 from proxy.core.headers import Peer
-from proxy.core.inbound import Heads, Inbound
+from proxy.core.heads import Heads
+from proxy.core.inbound import Inbound
 from proxy.edge import answers
 from proxy.edge.client_ports import Counterpart, Flight, Owner, PeerOf, Refused, Sink
 from proxy.edge.deadlines import NEVER, Deadlines

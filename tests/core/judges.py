@@ -7,12 +7,17 @@ from collections.abc import Sequence
 
 import h11
 import httptools
+import msgspec
 
 from proxy.core.framing import Chunked, Decoder, FramingError, Length
 from proxy.core.grammar import Fault, Limits
-from proxy.core.inbound import BadCredential, Heads, Inbound
+from proxy.core.headers import Forwarding, Peer, request_head
+from proxy.core.heads import Heads
+from proxy.core.inbound import BadCredential, Inbound
 
 LIMITS = Limits(head=2_000, target=500, fields=20)
+PEERS = (Peer(b"192.0.2.1", trusted=False, scheme=b"https"), Peer(b"10.0.0.1", trusted=True, scheme=b"http"))
+FORWARDINGS = (Forwarding(), Forwarding(b"own.example", via=b"other"), Forwarding(forwarded=False))
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -29,10 +34,22 @@ def drive_heads(parts: Sequence[bytes]) -> list[Inbound | Fault | BadCredential]
         heads.held += part
         while heads.ready():
             assert heads.ready(), "asked once more"
-            found.append(heads.take())
+            found.append(plain(heads.take()))
             if not isinstance(found[-1], Inbound):
                 return found
     return found
+
+
+def plain(found: Inbound | Fault | BadCredential) -> Inbound | Fault | BadCredential:
+    """What was found as if nothing like it had come before: its head for the backend is the same either way."""
+    if not isinstance(found, Inbound) or found.familiar is None:
+        return found
+    same = msgspec.structs.replace(found, familiar=None)
+    by_forwarding = [(peer, forwarding, b"d") for forwarding, peer in itertools.product(FORWARDINGS, PEERS)]
+    by_peer = [(peer, forwarding, b"e") for peer, forwarding in itertools.product(PEERS, FORWARDINGS)]
+    for where in (*by_forwarding, *by_peer, (PEERS[0], FORWARDINGS[0], b"f")):
+        assert request_head(found, *where) == request_head(same, *where)
+    return same
 
 
 def drive_decoder(decoder: Decoder, parts: Sequence[bytes]) -> tuple[bytes, bool, str]:
