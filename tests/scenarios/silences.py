@@ -15,7 +15,7 @@ from proxy.evidence.heartbeat import Beat, Heartbeat
 from proxy.evidence.history import History
 from proxy.evidence.redis_store import RedisStore
 from tests.scenarios.plays import nearly, plays
-from tests.scenarios.world import ENTRA, OKTA, World
+from tests.scenarios.world import ENTRA, OKTA, PATIENCE, World, until
 
 HOUR, DAY = 3_600.0, 86_400.0
 NOW = time.time()
@@ -26,7 +26,7 @@ class Past:
 
     def __init__(self, w: World) -> None:
         self.now = NOW
-        self.store = RedisStore(connect(StoreOptions(url=w.store)))
+        self.store = RedisStore(connect(StoreOptions(url=w.store, timeout=PATIENCE)))
         self.activity = Activity(self.store, "past.1", "past", clock=lambda: self.now)
         self.history = History(self.store, "past", clock=lambda: self.now)
         self.heartbeat = Heartbeat(self.store, "past.1", _up, lambda: 0, self.activity.flush, clock=lambda: self.now)
@@ -74,10 +74,14 @@ def every(gap: float, start: float, end: float, tenant: str, status: int = 200) 
 async def asked(w: World, start: float, end: float, *more: str, tenant: str = "acme") -> str:
     w.config.write_text(f'state_dir = "{w.directory}/state"\n[store]\nurl = "{w.store}"\n[upstream]\nurl = "http://127.0.0.1:9"\n'
                         f'[source]\nkind = "token_file"\npath = "{w.directory}/none.toml"\n')  # fmt: skip
-    shown: Any = await w.command(
-        "absence", "--tenant", tenant, "--from", iso(start), "--to", iso(end), *more
-    )  # fmt: skip
-    assert shown is not None
+    shown: Any = None
+
+    async def answered() -> bool:
+        nonlocal shown
+        shown = await w.command("absence", "--tenant", tenant, "--from", iso(start), "--to", iso(end), *more)
+        return shown is not None
+
+    await until(answered)
     return str(shown["cause"]["code"])
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from proxy.evidence.connect import StoreOptions, connect
 from tests.oauth.vendor import SWITCHED_ON, Vendor
 from tests.scenarios.plays import named
-from tests.scenarios.world import World, until
+from tests.scenarios.world import PATIENCE, World, until
 
 ELSEWHERE: Final = "198.51.100.9"
 """The address of a second client."""
@@ -97,7 +97,7 @@ async def reconfigure(w: World, before: str, after: str) -> None:
 
 async def forget(w: World) -> None:
     """The store loses all that it held."""
-    store = connect(StoreOptions(url=w.store))
+    store = connect(StoreOptions(url=w.store, timeout=PATIENCE))
     await store.flushall()
     await store.aclose()
 
