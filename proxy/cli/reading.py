@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -10,7 +11,7 @@ from typing import Final, TypeVar
 from proxy.cli import screen
 from proxy.cli.screen import Status
 from proxy.core.diagnosis import Diagnosis, Evidence, diagnose
-from proxy.core.incident import Incident
+from proxy.core.incident import Incident, Kind
 from proxy.evidence.dossier import dossier
 from proxy.evidence.reader import PREFIX_LENGTH, EvidenceReader
 from proxy.evidence.redis_store import StoreError
@@ -21,6 +22,10 @@ from proxy.wire.store import url_of
 T = TypeVar("T")
 
 ID_LENGTH: Final = 26
+SETTLES: Final = 3.0
+"""Seconds after a refusal in which its token is being looked around, with one look more where the first gave up."""
+PAUSE: Final = 0.1
+"""Seconds between two looks into the notes."""
 
 
 def ask(settings: Settings, question: Callable[[EvidenceReader], Awaitable[T]]) -> T:
@@ -103,8 +108,23 @@ def _required(incident: Incident, settings: Settings) -> tuple[str, ...]:
 
 async def diagnosed(reader: EvidenceReader, wanted: str, settings: Settings) -> tuple[Evidence, Diagnosis]:
     """Find an incident, gather its evidence, name its cause."""
-    evidence = await gather(reader, await find(reader, wanted), settings)
+    incident = await find(reader, wanted)
+    await _settled(reader, incident)
+    evidence = await gather(reader, incident, settings)
     return evidence, diagnose(evidence)
+
+
+async def _settled(reader: EvidenceReader, incident: Incident) -> None:
+    """Who asks in the second of the refusal is answered when its token has been looked around: before that a replacement
+    cannot be told from a revocation."""
+    if not incident.credential_length or incident.surroundings is not None or incident.kind is Kind.OAUTH_REFUSAL:
+        return
+    with contextlib.suppress(StoreError):
+        while 0 <= time.time() - incident.at < SETTLES:
+            around = (note.surroundings for note in await reader.notes(incident.id))
+            if any(found is not None and found.error is None for found in around):
+                return
+            await asyncio.sleep(PAUSE)
 
 
 def now() -> float:
