@@ -22,7 +22,7 @@ from proxy.wire.store import url_of
 T = TypeVar("T")
 
 ID_LENGTH: Final = 26
-SETTLES: Final = 3.0
+SETTLES: Final = 5.0
 """Seconds after a refusal in which its token is being looked around, with one look more where the first gave up."""
 PAUSE: Final = 0.1
 """Seconds between two looks into the notes."""
