@@ -1,4 +1,5 @@
-"""The authorization-code set-up, further: what else the old token, the new one and the refresh token can meet."""
+"""The authorization-code set-up, further: what else the old token, the new one and the refresh token can meet. Asked for later,
+when what passed at the token endpoint is on record."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ async def another_integration_goes_on_with_what_okta_refreshed(w: World) -> str:
         await w.works(old, agent="HrSync/2.1", address=ELSEWHERE)
     await okta.refresh()
     await w.works(okta.access)
-    return await named(w, await w.until_failing(old, agent="HrSync/2.1", address=ELSEWHERE))
+    return await named(w, await w.until_failing(old, agent="HrSync/2.1", address=ELSEWHERE), later=True)
 
 
 @plays("token_rotated", "token_expired")
@@ -36,7 +37,7 @@ async def the_answer_was_lost_and_the_new_one_is_used_elsewhere(w: World) -> str
         "SELECT token FROM oauth_access_tokens WHERE previous_refresh_token = $1", okta.refresh_token
     )
     await w.works(new, address=ELSEWHERE)
-    return await named(w, await w.until_failing(old))
+    return await named(w, await w.until_failing(old), later=True)
 
 
 @plays("token_rotated", "token_superseded")
@@ -47,7 +48,7 @@ async def refreshed_three_times_and_the_oldest_sent(w: World) -> str:
     for _ in range(3):
         await okta.refresh()
         await w.works(okta.access)
-    return await named(w, await w.until_failing(old))
+    return await named(w, await w.until_failing(old), later=True)
 
 
 @plays("token_rotated")
@@ -61,7 +62,7 @@ async def after_a_refusal_that_was_put_right(w: World) -> str:
     vendor.refuse = ""
     await okta.refresh()
     await w.works(okta.access)
-    return await named(w, await w.until_failing(old))
+    return await named(w, await w.until_failing(old), later=True)
 
 
 @plays("token_rotated", "token_revoked")
@@ -75,7 +76,7 @@ async def refreshed_and_the_old_one_put_right_by_hand(w: World) -> str:
     await w.shown(incident)
     await change(w, old, revoked_at=None)
     await passed(0.5)
-    return await named(w, incident)
+    return await named(w, incident, later=True)
 
 
 @plays("wrong_secret_kind")
@@ -85,7 +86,7 @@ async def a_refresh_token_that_was_already_used(w: World) -> str:
     await w.works(okta.access)
     await okta.refresh()
     await w.works(okta.access)
-    return await named(w, await w.fails(refresh))
+    return await named(w, await w.fails(refresh), later=True)
 
 
 # --- the new one ----------------------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ async def the_new_one_revoked_by_hand_after_a_refusal_that_was_put_right(w: Worl
     await w.works(okta.access, 2)
     await passed(1.5)
     await w.revoke(okta.access)
-    return await named(w, await w.until_failing(okta.access))
+    return await named(w, await w.until_failing(okta.access), later=True)
 
 
 @plays("token_revoked")
@@ -113,7 +114,7 @@ async def revoked_by_hand_and_the_refresh_refused_afterwards(w: World) -> str:
     await w.revoke(okta.access)
     incident = await w.until_failing(okta.access, "revoked")
     await okta.refresh()
-    return await named(w, incident)
+    return await named(w, incident, later=True)
 
 
 # --- another connection of the pair ---------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ async def a_pasted_one_revoked_after_a_connection_of_the_pair_refreshed(w: World
     await w.works(okta.access, address=ELSEWHERE)
     await passed(2)
     await w.revoke(pasted)
-    return await named(w, await w.until_failing(pasted))
+    return await named(w, await w.until_failing(pasted), later=True)
 
 
 @plays("token_expired")
@@ -143,7 +144,7 @@ async def it_ran_out_and_the_refused_refresh_was_the_other_connections(w: World)
     await w.works(other.access, address=ELSEWHERE)
     vendor.refuse = "invalid_grant"
     await other.refresh()
-    return await named(w, await w.until_failing(okta.access))
+    return await named(w, await w.until_failing(okta.access), later=True)
 
 
 # --- it ran out -----------------------------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ async def nobody_ever_refreshed(w: World) -> str:
     vendor.lifetime = 2
     okta = await Connection.of(vendor)
     await w.works(okta.access)
-    return await named(w, await w.until_failing(okta.access))
+    return await named(w, await w.until_failing(okta.access), later=True)
 
 
 @plays("token_expired", "refresh_failed")
@@ -166,7 +167,7 @@ async def the_answer_was_lost_and_the_old_one_ran_out(w: World) -> str:
     await w.works(okta.access)
     await okta.refresh(lost=True)
     await w.works(okta.access)
-    return await named(w, await w.until_failing(okta.access))
+    return await named(w, await w.until_failing(okta.access), later=True)
 
 
 @plays("token_expired", "refresh_failed")
@@ -183,7 +184,7 @@ async def the_token_endpoint_broke_once_and_it_ran_out(w: World) -> str:
     form = {"grant_type": "refresh_token", "refresh_token": okta.refresh_token, "client_id": okta.uid}
     async with w.session.post(f"{w.url}/oauth/token", data=form | {"client_secret": okta.secret}) as answer:
         assert answer.status == 500
-    return await named(w, await w.until_failing(okta.access))
+    return await named(w, await w.until_failing(okta.access), later=True)
 
 
 @plays("token_expired")
@@ -196,7 +197,7 @@ async def the_second_one_after_a_refusal_and_consent_anew(w: World) -> str:
     vendor.refuse, vendor.lifetime = "", 2
     await okta.authorize()
     await w.works(okta.access)
-    return await named(w, await w.until_failing(okta.access))
+    return await named(w, await w.until_failing(okta.access), later=True)
 
 
 @plays("token_expired")
@@ -206,7 +207,7 @@ async def a_pasted_one_of_an_application_of_which_another_owner_signed_in(w: Wor
     token = await w.issue(application, owner, expires_in=2, created_at=NOW)
     await grant(w, application, await w.db.owner(account="else"))
     await w.works(token)
-    return await named(w, await w.until_failing(token))
+    return await named(w, await w.until_failing(token), later=True)
 
 
 # --- the token endpoint refuses -------------------------------------------------------------------------------------
@@ -219,7 +220,7 @@ async def a_refresh_of_a_row_that_was_deleted(w: World) -> str:
     await w.delete(okta.access)
     status, incident = await okta.refresh()
     assert status == 400
-    return await named(w, incident)
+    return await named(w, incident, later=True)
 
 
 @plays("refresh_failed")
@@ -229,7 +230,7 @@ async def a_refresh_with_a_secret_of_nobody(w: World) -> str:
     okta.refresh_token = secrets.token_urlsafe(32)
     status, incident = await okta.refresh()
     assert status == 400
-    return await named(w, incident)
+    return await named(w, incident, later=True)
 
 
 @perhaps("refresh_failed")
@@ -237,4 +238,4 @@ async def a_code_that_was_already_exchanged(w: World) -> str:
     okta = await Connection.of(await with_oauth(w))
     status, incident = await okta.ask(grant_type="authorization_code", code="already-used", redirect_uri=CALLBACK)
     assert status == 400
-    return await named(w, incident)
+    return await named(w, incident, later=True)
