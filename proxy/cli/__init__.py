@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any, Final
 
 import typer
@@ -104,4 +104,21 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode shows `?`, not a traceback
-    app(prog_name="scim-witness")
+    file = _file_of_run(sys.argv[1:])
+    if file is None:
+        app(prog_name="scim-witness")
+    else:
+        importlib.import_module("proxy.cli.run").run_alone(file)
+
+
+def _file_of_run(arguments: Sequence[str]) -> str | None:
+    """Return the file that `run` is given, empty if none is; None if Typer has to look at the arguments. Its parser brings
+    pydantic, 8 MiB that a proxy would keep for as long as it runs."""
+    match arguments:
+        case ["run"]:
+            return ""
+        case ["run", "-c" | "--config", file] if file and not file.startswith("-"):
+            return file
+        case ["run", option] if option.startswith("--config="):
+            return option.removeprefix("--config=") or None
+    return None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import NoReturn
+
 import typer
 
 from proxy.cli import screen
@@ -23,3 +27,15 @@ def run(config: ConfigOption = None) -> None:
         serving.run(settings, located(config), environment(), screen.say)
     except StartFault as error:
         screen.stop(str(error))
+
+
+def run_alone(file: str) -> NoReturn:
+    """Run without Typer, and end as under it. `file` is --config, empty if it was not given."""
+    named = file or environment().get("SCIM_WITNESS_CONFIG", "")
+    try:
+        run(Path(named) if named else None)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)

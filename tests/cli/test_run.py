@@ -145,3 +145,49 @@ async def test_what_is_wrong_with_a_source_is_in_the_log_before_a_client_comes_a
         assert event_named(process, "source_answers")["source"] == "doorkeeper"
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        (["-c", "{file}"], "other"),
+        (["--config", "{file}"], ""),
+        (["--config={file}"], "other"),
+        (["-c{file}"], "other"),  # left to Typer
+        ([], "{file}"),
+        ([], ""),
+    ],
+)
+def test_the_configuration_is_found_with_and_without_typer(tmp_path, arguments, named):
+    file = tmp_path / "config" / "proxy.toml"
+    file.parent.mkdir()
+    file.write_text('workers = 0\nupstream.url = "http://b"\n[source]\nkind = "token_file"\npath = "t"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "proxy.cli", "run", *(one.format(file=file) for one in arguments)],
+        cwd=tmp_path,
+        env=ENVIRON | {"SCIM_WITNESS_CONFIG": named.format(file=file)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    where = str(file) if arguments or named else "config/proxy.toml"
+    assert (2, "") == (done.returncode, done.stdout)
+    assert [
+        f"{where}:1: workers: must be at least 1. Set it to 1 or more",
+        "1 fault in the configuration; nothing was started.",
+    ] == done.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--config"], "requires an argument"),
+        (["--config", "a", "b"], "unexpected extra argument"),
+        (["--bogus"], "No such option"),
+    ],
+)
+def test_arguments_that_are_wrong_are_told(tmp_path, arguments, said):
+    run = [sys.executable, "-m", "proxy.cli", "run", *arguments]
+    done = subprocess.run(run, cwd=tmp_path, env=ENVIRON, capture_output=True, text=True, timeout=30, check=False)
+    assert (2, True) == (done.returncode, said in done.stderr), done.stderr
