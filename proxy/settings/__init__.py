@@ -1,8 +1,9 @@
 """Configuration enters once, here: a TOML file and the environment become one frozen `Settings`.
 
 All faults are reported at once, each with file, line, key and fix. Secrets do not print. No default opens the door.
-`section` and `shape` with `server`, `tokens`, `witness` say what there is; `raw` and `toml_lines` read; `wording` and
-`crosscheck` find the faults; `load` does it all; `reference` writes the documentation from the same descriptions.
+`section` and `shape` with `server`, `tokens`, `witness` say what there is; `raw` and `toml_lines` read; `field` and `making`
+make sections of it; `wording` and `crosscheck` tell the faults; `load` does it all; `reference` writes the documentation from
+the same descriptions.
 """
 
 from __future__ import annotations

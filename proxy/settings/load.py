@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from proxy.settings.crosscheck import Finding, faults_between, warnings_about
 from proxy.settings.faults import Fault, SettingsFault
-from proxy.settings.raw import ENVIRONMENT, Raw, read
+from proxy.settings.making import Wrong, made
+from proxy.settings.raw import ENVIRONMENT, Raw, dotted, read
 from proxy.settings.shape import Settings
 from proxy.settings.toml_lines import Path as KeyPath
-from proxy.settings.wording import fault_of, key_path
+from proxy.settings.wording import fault_of
 
 _STAND_INS: Final[Mapping[str, Any]] = {
     "upstream": {"url": "http://upstream.invalid"},
@@ -28,41 +27,43 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     raw = read(path, environ)
     if raw.unreadable:
         raise SettingsFault(raw.faults)
-    try:
-        settings = Settings.model_validate(raw.values)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        raise SettingsFault(_in_order(_all_faults(raw, details))) from None
+    wrong: list[Wrong] = []
+    settings = made(Settings, raw.values, wrong)
+    if settings is None:
+        raise SettingsFault(_in_order(_all_faults(raw, wrong)))
     between = [_fault(raw, finding) for finding in faults_between(settings) if not _touches(finding, raw.unread)]
     if raw.faults or between:
         raise SettingsFault(_in_order([*raw.faults, *between]))
-    settings._warnings = tuple(_fault(raw, finding) for finding in warnings_about(settings))  # noqa: SLF001 - its maker
-    settings._values, settings._files = raw.values, tuple(raw.files)  # noqa: SLF001 - the same
+    settings.keep(tuple(_fault(raw, finding) for finding in warnings_about(settings)), raw.values, tuple(raw.files))
     return settings
 
 
 def revive(values: Mapping[str, Any]) -> Settings:
     """Make settings again out of `Settings.values`, which were found good before."""
-    return Settings.model_validate(values)
+    wrong: list[Wrong] = []
+    settings = made(Settings, values, wrong)
+    if settings is None:
+        raise ValueError(f"settings that were good are not: {', '.join(dotted(one.path) for one in wrong)}")
+    return settings
 
 
 def changed(one: Settings, other: Settings) -> tuple[str, ...]:
     """Return the keys at the top, and those of the listeners and the store (`listen.port`), whose values differ."""
     found = []
-    for name in Settings.model_fields:
+    for name in Settings.__struct_fields__:
         mine, others = getattr(one, name), getattr(other, name)
         if mine == others:
             continue
         if name in ("listen", "ops", "store"):
-            found += [f"{name}.{key}" for key in type(mine).model_fields if getattr(mine, key) != getattr(others, key)]
+            found += [f"{name}.{key}" for key in mine.__struct_fields__ if getattr(mine, key) != getattr(others, key)]
         else:
             found.append(name)
     return tuple(found)
 
 
-def _all_faults(raw: Raw, details: list[Any]) -> list[Fault]:
-    broken = [key_path(detail) for detail in details]
-    faults = [*raw.faults, *(fault_of(detail, raw) for detail in details)]
+def _all_faults(raw: Raw, wrong: list[Wrong]) -> list[Fault]:
+    broken = [one.path for one in wrong]
+    faults = [*raw.faults, *(fault_of(one, raw) for one in wrong)]
     rest = _without(raw.values, broken)
     if rest is not None:
         faults += [_fault(raw, finding) for finding in faults_between(rest) if not _touches(finding, [*broken, *raw.unread])]
@@ -80,10 +81,7 @@ def _without(values: Mapping[str, Any], broken: list[KeyPath]) -> Settings | Non
             rest["upstream"] = {**(table if isinstance(table, dict) else {}), **_STAND_INS["upstream"]}
         else:
             _remove(rest, path)
-    try:
-        return Settings.model_validate(rest)
-    except ValidationError:
-        return None
+    return made(Settings, rest, [])
 
 
 def _remove(table: Any, path: KeyPath) -> None:

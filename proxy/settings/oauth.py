@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field
-
 from proxy.core.scim import OTHER_WRITE, classify
-from proxy.settings.section import Section
+from proxy.settings.section import Check, Section
 
 _PATH: Final = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 """Segments of plain characters: a path that servers read in one way only."""
@@ -22,18 +20,18 @@ def _endpoint(value: str) -> str:
     return value
 
 
-Endpoint = Annotated[str, AfterValidator(_endpoint)]
+Endpoint = Annotated[str, Check(_endpoint)]
 
 
-class Oauth(Section):
+class Oauth(Section, frozen=True, kw_only=True):
     """The OAuth endpoints, when they are reached through this proxy: forwarded without a token and watched."""
 
-    enabled: bool = Field(
-        default=False,
-        description="Forward exactly these paths without a token and keep a ledger of what was issued, renewed, refused and "
+    enabled: Annotated[
+        bool,
+        "Forward exactly these paths without a token and keep a ledger of what was issued, renewed, refused and "
         "revoked. Off, nothing is forwarded without a token.",
-    )
-    token: Endpoint = Field(default="/oauth/token", description="Where tokens are issued and renewed (POST).")
-    authorize: Endpoint = Field(default="/oauth/authorize", description="Where a person consents (GET, POST, DELETE).")
-    revoke: Endpoint = Field(default="/oauth/revoke", description="Where tokens are revoked (POST).")
-    introspect: Endpoint = Field(default="/oauth/introspect", description="Where tokens are looked up (POST).")
+    ] = False
+    token: Annotated[Endpoint, "Where tokens are issued and renewed (POST)."] = "/oauth/token"  # noqa: S105 - a path
+    authorize: Annotated[Endpoint, "Where a person consents (GET, POST, DELETE)."] = "/oauth/authorize"
+    revoke: Annotated[Endpoint, "Where tokens are revoked (POST)."] = "/oauth/revoke"
+    introspect: Annotated[Endpoint, "Where tokens are looked up (POST)."] = "/oauth/introspect"

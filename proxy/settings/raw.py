@@ -5,16 +5,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple, get_args
-
-from pydantic import SecretStr
-from pydantic.fields import FieldInfo
+from typing import Any, Final, NamedTuple
 
 from proxy.settings.faults import Fault
-from proxy.settings.issuers import Introspection, Jwt
+from proxy.settings.field import Field, fields, is_secret, section_of
 from proxy.settings.section import Section
 from proxy.settings.shape import Settings
-from proxy.settings.tokens import DoorkeeperMysql, DoorkeeperPostgres, Tenant, TokenFile
+from proxy.settings.tokens import SOURCES, Tenant
 from proxy.settings.toml_lines import Path as KeyPath
 from proxy.settings.toml_lines import line_at, lines_of
 
@@ -24,13 +21,6 @@ NOT_SETTINGS: Final = frozenset({"SCIM_WITNESS_CONFIG", "SCIM_WITNESS_INHERITED"
 """Variables under our prefix that are read elsewhere: the path of the file itself, by the command line; the sockets that
 a process hands to its successor (proxy/supervise); and whether everything runs from its source (proxy/compiled)."""
 
-SOURCES: Final[Mapping[str, type[Section]]] = {
-    "token_file": TokenFile,
-    "doorkeeper_postgres": DoorkeeperPostgres,
-    "doorkeeper_mysql": DoorkeeperMysql,
-    "introspection": Introspection,
-    "jwt": Jwt,
-}
 _SECRET_FILE_LIMIT: Final = 65_536
 """Bytes of a secret file: a DSN or a key has far fewer, so a larger one is the wrong file."""
 
@@ -41,7 +31,7 @@ class Leaf(NamedTuple):
     table: dict[str, Any]
     key: str
     model: type[Section]
-    field: FieldInfo
+    field: Field
     path: KeyPath
 
 
@@ -180,7 +170,7 @@ def _leaves(table: dict[str, Any], model: type[Section], path: KeyPath) -> Itera
                 yield Leaf(table, key, model, known[key], (*path, key))
 
 
-def _tables(key: str, value: Any, field: FieldInfo, path: KeyPath) -> Iterator[tuple[dict[str, Any], type[Section], KeyPath]]:
+def _tables(key: str, value: Any, field: Field, path: KeyPath) -> Iterator[tuple[dict[str, Any], type[Section], KeyPath]]:
     if key == "source" and isinstance(value, list):
         for number, entry in enumerate(value):
             if isinstance(entry, dict) and isinstance(entry.get("kind"), str) and entry["kind"] in SOURCES:
@@ -191,30 +181,10 @@ def _tables(key: str, value: Any, field: FieldInfo, path: KeyPath) -> Iterator[t
         yield value, nested, path
 
 
-def fields(model: type[Section]) -> dict[str, FieldInfo]:
-    """Return the keys of a section as they are written in the file."""
-    return {field.alias or name: field for name, field in model.model_fields.items()}
-
-
-def section_of(field: FieldInfo) -> type[Section] | None:
-    """Return the section that a field is, None when it is a value."""
-    kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
-
-
-def _holds(field: FieldInfo, kind: type) -> bool:
-    return field.annotation is kind or kind in _flat(field.annotation)
-
-
-def _flat(annotation: Any) -> set[Any]:
-    parts = get_args(annotation)
-    return {annotation}.union(*(_flat(part) for part in parts)) if parts else {annotation}
-
-
 def _anchor_paths(raw: Raw, folder: Path) -> None:
     """Relative paths written in the file are relative to its folder, so that it works from anywhere."""
     for leaf in leaves(raw.values):
-        if _holds(leaf.field, Path) and isinstance(leaf.table[leaf.key], str):
+        if leaf.field.kind is Path and isinstance(leaf.table[leaf.key], str):
             leaf.table[leaf.key] = str(folder / leaf.table[leaf.key])
 
 
@@ -228,12 +198,6 @@ def _read_secret_files(raw: Raw) -> None:
             _read_secret(raw, leaf, name)
         elif bool(raw.variable_at(leaf.path)) == bool(raw.variable_at(path)):
             raw.faults.append(raw.fault(leaf.path, f"is given besides {name}", f"Keep one of {name} and {leaf.key}"))
-
-
-def is_secret(model: type[Section], key: str) -> bool:
-    """Tell whether a key of a section holds a secret."""
-    field = fields(model).get(key)
-    return field is not None and _holds(field, SecretStr)
 
 
 def _read_secret(raw: Raw, leaf: Leaf, name: str) -> None:

@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
-from pydantic import SecretStr
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from msgspec import NODEFAULT
 
-from proxy.settings.raw import PREFIX, SOURCES, fields, is_secret, section_of
-from proxy.settings.section import Section
+from proxy.settings.field import Field, fields, is_secret, section_of
+from proxy.settings.raw import PREFIX
+from proxy.settings.section import Secret, Section
 from proxy.settings.shape import Settings
-from proxy.settings.tokens import Tenant
+from proxy.settings.tokens import SOURCES, Tenant
 
 _HEAD: Final = f"""# Settings
 
@@ -74,7 +73,7 @@ class Page:
         self.model = model
         self.about = " ".join((model.__doc__ or "").split())
 
-    def fields(self) -> Iterator[tuple[str, FieldInfo]]:
+    def fields(self) -> Iterator[tuple[str, Field]]:
         """Yield the keys of this section that are no tables themselves."""
         for key, field in fields(self.model).items():
             if section_of(field) is None and not (self.model is Settings and key in ("source", "tenants")):
@@ -108,32 +107,28 @@ def as_markdown() -> str:
         parts += [f"## `{page.header}`" if page.header else "## Top of the file", "", page.about, ""]
         parts += ["| key | type | default | what it does |", "|---|---|---|---|"]
         for key, field in page.fields():
-            cells = (f"`{key}`", _type(page.model, key, field), _default_cell(field), field.description or "")
+            cells = (f"`{key}`", _type(page.model, key, field), _default_cell(field), field.description)
             parts.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
         parts.append("")
     return "\n".join(parts)
 
 
-def _default_cell(field: FieldInfo) -> str:
-    if field.default is PydanticUndefined:
+def _default_cell(field: Field) -> str:
+    if field.default is NODEFAULT:
         return "required"
     return "none" if field.default is None else f"`{_toml(field.default)}`"
 
 
-def _type(model: type[Section], key: str, field: FieldInfo) -> str:
+def _type(model: type[Section], key: str, field: Field) -> str:
     if is_secret(model, key):
         return "secret"
-    words = _choices(field.annotation)
-    text = ", ".join(f"`{word}`" for word in words) if words else _plain_type(field.annotation)
-    limits = [f"{sign} {value}" for name, sign in _LIMITS if (value := _limit(field, name)) is not None]
+    words = _choices(field.kind)
+    text = ", ".join(f"`{word}`" for word in words) if words else _plain_type(field.kind)
+    limits = [f"{sign} {value}" for name, sign in _LIMITS if (value := getattr(field.bounds, name)) is not None]
     return f"{text} ({', '.join(limits)})" if limits else text
 
 
-_LIMITS: Final = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
-
-
-def _limit(field: FieldInfo, name: str) -> float | None:
-    return next((getattr(entry, name) for entry in field.metadata if getattr(entry, name, None) is not None), None)
+_LIMITS: Final = (("ge", "≥"), ("gt", ">"), ("le", "≤"))
 
 
 def _choices(annotation: Any) -> list[str]:
@@ -174,10 +169,10 @@ def as_everything() -> str:
     return "\n".join(parts)
 
 
-def _assignment(page: Page, key: str, field: FieldInfo) -> str:
+def _assignment(page: Page, key: str, field: Field) -> str:
     if key == "kind":
-        return f'kind = "{get_args(field.annotation)[0]}"'
-    if field.default is PydanticUndefined or (key in _NEEDED and field.default is None):
+        return f'kind = "{get_args(field.kind)[0]}"'
+    if field.default is NODEFAULT or (key in _NEEDED and field.default is None):
         return f"{key} = {_toml(_sample(page, key))}"
     if field.default is not None:
         return f"{key} = {_toml(field.default)}"
@@ -191,15 +186,15 @@ def _sample(page: Page, key: str) -> Any:
     return _SAMPLE_VALUES.get(f"{page.header.rpartition(' ')[2]}.{key}") or _SAMPLE_VALUES[key]
 
 
-def _blank(field: FieldInfo) -> str:
-    words = _choices(field.annotation)
-    return _toml(words[0]) if words else "60.0" if _plain_type(field.annotation) == "number" else '""'
+def _blank(field: Field) -> str:
+    words = _choices(field.kind)
+    return _toml(words[0]) if words else "60.0" if _plain_type(field.kind) == "number" else '""'
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, enum.Enum):
         value = value.value
-    if isinstance(value, SecretStr):
+    if isinstance(value, Secret):
         raise TypeError("a secret has no default that could be written down")
     if isinstance(value, dict):
         return "{}" if not value else json.dumps(value)

@@ -1,25 +1,82 @@
-"""What every section of the settings has in common, and the few value types that they share."""
+"""What every section of the settings has in common, and the few value types that they share.
+
+A key is an annotated field: `Annotated[int, Bounds(ge=1), "What it does."] = 8`. Its type says what it may be; `Read`, `Bounds`
+and `Check` say the rest, and the text is its description in docs/settings.md. `field` reads that, `making` goes by it.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from msgspec import Struct
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _SIZE: Final = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
 _UNITS: Final = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 
 
-class Section(BaseModel):
-    """A table of the file. Frozen; unknown keys are faults; errors never show a value, for it may be a secret. Only the whole
-    has a validator of its own (`defer_build`): one for each part as well would stay in memory unused."""
+class Section(Struct, frozen=True, kw_only=True):
+    """A table of the file, frozen. A call checks nothing: sections are made of what was written by `making`."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False, validate_default=True, defer_build=True
-    )
+
+class Secret:
+    """A text that never prints. Compared by what it holds."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def get_secret_value(self) -> str:
+        """Return the text itself, for whoever must show it to another server."""
+        return self._value
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+
+class Bounds(NamedTuple):
+    """How great a number may be, and how many characters a text must have."""
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    min_length: int | None = None
+
+
+class Read(NamedTuple):
+    """Applied to what was written, before it is taken for the key's type. May raise ValueError: `what is wrong: the fix`."""
+
+    by: Callable[[object], object]
+
+
+class Check(NamedTuple):
+    """Applied to the typed value; returns what is kept. May raise ValueError: `what is wrong: the fix`, without the value."""
+
+    by: Callable[[Any], Any]
+
+
+def matching(pattern: str) -> Callable[[str], str]:
+    """Return a check that a text matches as a whole. `$` does not let a line end through."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must match {pattern}: leave out the characters that it does not allow")
+        return value
+
+    return check
 
 
 def _name(value: str) -> str:
@@ -51,22 +108,22 @@ def _networks(value: object) -> object:
         raise ValueError("has an entry that is no address range: write it like 10.0.0.0/8 or 192.0.2.7/32") from error
 
 
-SourceName = Annotated[str, AfterValidator(_name)]
+SourceName = Annotated[str, Check(_name)]
 """The name of a source: unique, and a metric label."""
 
-Bytes = Annotated[int, BeforeValidator(_size)]
+Bytes = Annotated[int, Read(_size)]
 """A number of bytes; also written `64 KiB`, `8 MiB`, `1 GiB`."""
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Words = Annotated[tuple[str, ...], Read(_listed)]
 """A list of words; in the environment separated by commas."""
 
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], Read(_networks)]
 """A list of address ranges like 10.0.0.0/8; in the environment separated by commas."""
 
-Numbers = Annotated[tuple[float, ...], BeforeValidator(_listed)]
+Numbers = Annotated[tuple[float, ...], Read(_listed)]
 """A list of numbers; in the environment separated by commas."""
 
-Port = Annotated[int, Field(ge=0, le=65_535)]
+Port = Annotated[int, Bounds(ge=0, le=65_535)]
 """A TCP port; 0 lets the system choose a free one."""
 
 

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
-
-from proxy.settings.section import Bytes, Numbers, Section, is_host
+from proxy.settings.section import Bounds, Bytes, Check, Numbers, Secret, Section, is_host
 
 STORE_SCHEMES: Final = (
     "redis://",
@@ -49,7 +47,7 @@ _TLS: Final = {
 }
 
 
-def _store_url(value: SecretStr) -> SecretStr:
+def _store_url(value: Secret) -> Secret:
     if not value.get_secret_value().startswith(STORE_SCHEMES):
         raise ValueError(
             "must be a URL of Redis or Valkey: write it like redis://host:6379/0, rediss://host/0, unix:///path, "
@@ -105,90 +103,76 @@ def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
-StoreUrl = Annotated[SecretStr, AfterValidator(_store_url)]
+StoreUrl = Annotated[Secret, Check(_store_url)]
 
 
-class Store(Section):
+class Store(Section, frozen=True, kw_only=True):
     """Redis or Valkey, which keeps incidents and histories. No request waits for it."""
 
-    url: StoreUrl | None = Field(
-        default=None,
-        description="Redis 6.2+ or Valkey: redis://, rediss://, unix://, redis+sentinel://h1,h2/master, "
+    url: Annotated[
+        StoreUrl | None,
+        "Redis 6.2+ or Valkey: redis://, rediss://, unix://, redis+sentinel://h1,h2/master, "
         "redis+cluster://h1,h2. Without it a bundled Valkey is started.",
-    )
-    url_file: Path | None = Field(default=None, description="File that holds url.")
-    embedded_binary: Path | None = Field(
-        default=None, description="valkey-server or redis-server to start instead of the bundled one."
-    )
-    username: str | None = Field(default=None, min_length=1, description="ACL user; overrides the url's.")
-    password: SecretStr | None = Field(default=None, min_length=1, description="Its password; overrides the url's.")
-    password_file: Path | None = Field(
-        default=None, description="File that holds password; read for each new connection, so it may be changed at any time."
-    )
-    ca_file: Path | None = Field(default=None, description="PEM file of the authorities to trust for rediss://.")
-    copies: int = Field(
-        default=0,
-        ge=0,
-        le=5,
-        description="Replicas that must have an incident before it leaves the spool, for a store that fails over behind one "
+    ] = None
+    url_file: Annotated[Path | None, "File that holds url."] = None
+    embedded_binary: Annotated[Path | None, "valkey-server or redis-server to start instead of the bundled one."] = None
+    username: Annotated[str | None, Bounds(min_length=1), "ACL user; overrides the url's."] = None
+    password: Annotated[Secret | None, Bounds(min_length=1), "Its password; overrides the url's."] = None
+    password_file: Annotated[
+        Path | None, "File that holds password; read for each new connection, so it may be changed at any time."
+    ] = None
+    ca_file: Annotated[Path | None, "PEM file of the authorities to trust for rediss://."] = None
+    copies: Annotated[
+        int,
+        Bounds(ge=0, le=5),
+        "Replicas that must have an incident before it leaves the spool, for a store that fails over behind one "
         "address. With Sentinel or a Cluster it is one wherever there is a replica.",
-    )
-    retention_days: float = Field(
-        default=90,
-        gt=0,
-        le=3660,
-        description="Incidents and histories are kept this long: a quarter, for the ticket that comes late.",
-    )
-    timeout: float = Field(default=0.5, gt=0, le=30, description="Of one command. Only background work waits for it.")
-    incident_cap: int = Field(
-        default=100_000,
-        ge=100,
-        description="Incidents kept per tenant, newest first: about 100 MB at most for one tenant gone mad.",
-    )
+    ] = 0
+    retention_days: Annotated[
+        float, Bounds(gt=0, le=3660), "Incidents and histories are kept this long: a quarter, for the ticket that comes late."
+    ] = 90
+    timeout: Annotated[float, Bounds(gt=0, le=30), "Of one command. Only background work waits for it."] = 0.5
+    incident_cap: Annotated[
+        int, Bounds(ge=100), "Incidents kept per tenant, newest first: about 100 MB at most for one tenant gone mad."
+    ] = 100_000
 
 
-class Spool(Section):
+class Spool(Section, frozen=True, kw_only=True):
     """The file in state_dir that holds incidents until the store has them."""
 
-    segment_bytes: Bytes = Field(
-        default=8 << 20, ge=65_536, le=1 << 30, description="Size of one file; it is deleted when the store has all of it."
-    )
-    total_bytes: Bytes = Field(
-        default=1 << 30,
-        ge=1 << 20,
-        description="All files together: about a million incidents. Beyond it refusals become 503, for none may leave "
-        "unrecorded.",
-    )
-    fsync: bool = Field(
-        default=False,
-        description="Force each record to the disk. Off, a killed process loses nothing, a power cut the last second or so.",
-    )
+    segment_bytes: Annotated[
+        Bytes, Bounds(ge=65_536, le=1 << 30), "Size of one file; it is deleted when the store has all of it."
+    ] = 8 << 20
+    total_bytes: Annotated[
+        Bytes,
+        Bounds(ge=1 << 20),
+        "All files together: about a million incidents. Beyond it refusals become 503, for none may leave unrecorded.",
+    ] = 1 << 30
+    fsync: Annotated[
+        bool, "Force each record to the disk. Off, a killed process loses nothing, a power cut the last second or so."
+    ] = False
 
 
-class Evidence(Section):
+class Evidence(Section, frozen=True, kw_only=True):
     """What is recorded around an incident."""
 
-    reread_after: Annotated[Numbers, AfterValidator(_ascending)] = Field(
-        default=(1, 10, 60),
-        description="A refused token is read again after these seconds: one alive then was replica lag, not the customer.",
-    )
-    fold_window: float = Field(
-        default=300,
-        ge=0,
-        le=3600,
-        description="Repeats of one token and reason within this time are counted into one incident.",
-    )
-    flood_threshold: int = Field(
-        default=2_000,
-        ge=1,
-        description="Different unknown tokens from one network (/24 or /48) within a minute, beyond which they are counted as "
+    reread_after: Annotated[
+        Numbers,
+        Check(_ascending),
+        "A refused token is read again after these seconds: one alive then was replica lag, not the customer.",
+    ] = (1, 10, 60)
+    fold_window: Annotated[
+        float, Bounds(ge=0, le=3600), "Repeats of one token and reason within this time are counted into one incident."
+    ] = 300
+    flood_threshold: Annotated[
+        int,
+        Bounds(ge=1),
+        "Different unknown tokens from one network (/24 or /48) within a minute, beyond which they are counted as "
         "one group: far more than a customer mistypes.",
-    )
-    flood_groups: int = Field(
-        default=50_000, ge=1, description="Incidents that repeats are counted into at once: about 600 bytes each, 30 MB."
-    )
-    history_limit: int = Field(
-        default=200_000,
-        ge=100,
-        description="Token histories held in memory: about 2 KB each; the longest unused are left to the store.",
-    )
+    ] = 2_000
+    flood_groups: Annotated[
+        int, Bounds(ge=1), "Incidents that repeats are counted into at once: about 600 bytes each, 30 MB."
+    ] = 50_000
+    history_limit: Annotated[
+        int, Bounds(ge=100), "Token histories held in memory: about 2 KB each; the longest unused are left to the store."
+    ] = 200_000

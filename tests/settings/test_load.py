@@ -264,7 +264,7 @@ password = "{PLANTED}"
         settings = settings_of(file, self.TEXT.replace("[[more]]", ""))
         assert settings.ops.token is not None
         assert settings.ops.token.get_secret_value() == PLANTED
-        assert PLANTED not in repr(settings) + str(settings) + settings.model_dump_json() + f"{settings.ops}"
+        assert PLANTED not in repr(settings) + str(settings) + f"{settings.ops}{settings.ops.token}"
 
     def test_do_not_print_in_faults(self, file):
         faults = faults_of(
@@ -280,7 +280,7 @@ password = "{PLANTED}"
         with pytest.raises(SettingsFault) as raised:
             load(file, {})
         assert raised.value.__cause__ is None
-        assert raised.value.__suppress_context__
+        assert raised.value.__context__ is None
 
     def test_come_from_files(self, file):
         (file.parent / "dsn").write_text(f"postgresql://u:{PLANTED}@db/app\n")
@@ -323,8 +323,8 @@ password = "{PLANTED}"
 def test_settings_are_frozen_all_the_way(file):
     settings = settings_of(file, ENOUGH)
     for section in (settings, settings.listen, settings.upstream.tls, settings.source[0]):
-        with pytest.raises(ValueError, match="frozen"):
-            setattr(section, next(iter(type(section).model_fields)), "x")
+        with pytest.raises(AttributeError, match="immutable"):
+            setattr(section, section.__struct_fields__[0], "x")
 
 
 def test_workers_can_be_given_their_settings(file):

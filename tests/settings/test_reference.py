@@ -54,8 +54,8 @@ def test_every_setting_is_described_and_in_everything():
 def test_every_number_has_a_bound():
     for page in pages():
         for key, field in page.fields():
-            if field.annotation in (int, float):
-                assert any(hasattr(entry, "ge") or hasattr(entry, "gt") for entry in field.metadata), f"{page.header} {key}"
+            if field.kind in (int, float):
+                assert {field.bounds.ge, field.bounds.gt} != {None}, f"{page.header} {key}"
 
 
 def test_everything_holds_the_defaults():

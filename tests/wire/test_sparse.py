@@ -31,6 +31,7 @@ MEMORY: Final = {
     "proxy.core.diagnosis.catalogue": "for a diagnosis, when one is asked for",
     "proxy.demo": "for the demo",
     "proxy.supervise.supervisor": "for workers",
+    "pydantic": "9 MiB, and as much again for models: nothing needs it, but it is installed with Typer",
     "pygments": "Rich takes it",
     "pymysql": "aiomysql takes it",
     "rich.console": "4 MiB: for the output of commands that people read",
