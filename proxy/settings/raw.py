@@ -95,7 +95,7 @@ def _read_file(raw: Raw, file: Path) -> None:
         return
     try:
         raw.values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # Python's own limits are met by numbers and by nesting
         raw.faults.append(_syntax_fault(raw.file, text, str(error)))
         return
     raw.lines = lines_of(text)
@@ -104,7 +104,7 @@ def _read_file(raw: Raw, file: Path) -> None:
 def _syntax_fault(file: str, text: str, message: str) -> Fault:
     what, _, place = message.partition(" (at ")
     number = place.removeprefix("line ").partition(",")[0]
-    line = int(number) if number.isdecimal() else text.count("\n") + 1
+    line = int(number) if number.isdecimal() else text.count("\n") + 1 if place else None
     return Fault(file, line, "", f"is not TOML: {what}", "Put strings in double quotes, one key = value a line")
 
 
@@ -221,6 +221,9 @@ def _read_into(raw: Raw, leaf: Leaf, name: str) -> None:
         return
     except UnicodeDecodeError:
         raw.faults.append(raw.fault(leaf.path, "is not text", "Write the secret as text, in base 64 or hex if it is binary"))
+        return
+    except ValueError:  # it holds a NUL
+        raw.faults.append(raw.fault(leaf.path, "can be no path", "Write the path of the file that holds the secret"))
         return
     if not text or len(data) > _SECRET_FILE_LIMIT:
         raw.faults.append(raw.fault(leaf.path, "is empty or larger than 64 KiB", "Write the secret alone into it"))

@@ -72,7 +72,7 @@ def _unbroken(value: Secret) -> Secret:
 def _pattern(value: str) -> str:
     try:
         groups = re.compile(value.encode()).groupindex
-    except (re.error, ValueError) as error:
+    except (re.error, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"is no regular expression ({error})") from error
     if "tenant" not in groups:
         raise ValueError("must have a group named tenant: write it like ^/tenants/(?P<tenant>[^/]+)/scim")

@@ -377,6 +377,11 @@ def test_odd_variable_is_a_fault_and_never_a_crash(name):
         "listen.head_timeout = nan",
         "state_dir = 1",
         "ops.token_file = 1",
+        'ops.token_file = "a\\u0000b"',
+        "tenant_route.path = '(?P<tenant>a{99999999999})'",
+        f"tenant_route.path = '{'(' * 3000}?P<tenant>a'",
+        f"workers = {'9' * 5000}",
+        f"a = {'[' * 5000}",
     ],
 )
 def test_odd_value_is_a_fault_and_never_a_crash(file, text):
