@@ -8,8 +8,8 @@ from __future__ import annotations
 import enum
 import functools
 import hashlib
+import os
 import re
-import secrets
 from typing import Final
 
 import msgspec
@@ -145,7 +145,7 @@ def new_id(at: float, tenant: str) -> str:
     48 bits of milliseconds, 20 bits of the tenant (so that the id alone tells where in the store it lies), 60 random bits.
     """
     early = int(at * 1000) & (1 << 48) - 1
-    late = secrets.randbits(60)
+    late = int.from_bytes(os.urandom(8)) >> 4  # as `secrets` does it, less three calls of Python
     pairs = [_PAIRS[early >> shift & 1023] for shift in (40, 30, 20, 10, 0)]
     pairs.append(tenant_tag(tenant))
     pairs += [_PAIRS[late >> shift & 1023] for shift in (50, 40, 30, 20, 10, 0)]

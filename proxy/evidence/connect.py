@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+import hiredis
 import msgspec
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
+from redis.exceptions import DataError
 
 DEFAULT_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
@@ -65,6 +67,19 @@ def describe(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+class Packed:
+    """Packs commands by hiredis, as redis-py's blocking client does: in Python that is a quarter of a delivery."""
+
+    def pack_command(self, *args: str | bytes | float) -> list[bytes]:
+        """See redis.asyncio.connection.AbstractConnection."""
+        name = args[0].encode() if isinstance(args[0], str) else args[0]
+        parts = name.split() if isinstance(name, bytes) else [name]
+        try:
+            return [hiredis.pack_command((*parts, *args[1:]))]
+        except TypeError as error:
+            raise DataError("a command holds what is neither octets, text nor a number") from error
+
+
 class FileCredentials(CredentialProvider):
     """User and the password that stands in a file now; the last one that could be read while it cannot."""
 
@@ -97,7 +112,7 @@ def connect(options: StoreOptions) -> Client:
         if kind == "cluster":
             return _cluster(parts, keywords)
         plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if options.password_file else options.url
-        return Redis.from_url(plain, **keywords)
+        return _packing(Redis.from_url(plain, **keywords))
     except StoreUrlError:
         raise
     except (ValueError, TypeError) as error:
@@ -177,6 +192,13 @@ def _sentinel(options: StoreOptions, parts: SplitResult, keywords: dict[str, Any
     sentinel: Any = Sentinel
     watchers = sentinel(nodes(parts.netloc, SENTINEL_PORT), sentinel_kwargs={**bounds, **tls, **login})
     client: Redis = watchers.master_for(master, db=int(_one(parts, "db") or 0), **{**tls, **keywords})
+    return _packing(client)
+
+
+def _packing(client: Redis) -> Redis:
+    """The client, with connections that pack as Packed does. A Cluster's nodes have their own, and stay as they are."""
+    pool: Any = client.connection_pool
+    pool.connection_class = type("PackedConnection", (Packed, pool.connection_class), {})
     return client
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from typing import Any
 
 import pytest
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
 
 from proxy.core.incident import Incident
-from proxy.evidence.connect import StoreOptions, StoreUrlError, close, connect, describe, nodes
+from proxy.evidence.connect import Packed, StoreOptions, StoreUrlError, close, connect, describe, nodes
 from proxy.evidence.history import History
 from proxy.evidence.reader import EvidenceReader
 from proxy.evidence.redis_store import RedisStore, StoreError
@@ -78,6 +81,27 @@ async def test_credentials_tls_and_unix_path_arrive():
     client = connect(StoreOptions("unix:///run/x.sock?db=3", username="u", password="p"))
     found = client.connection_pool.connection_kwargs
     assert (found["path"], found["db"], found["username"], found["password"]) == ("/run/x.sock", 3, "u", "p")
+    await close(client)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://a", "rediss://a", "unix:///run/store.sock", "redis+sentinel://a/master", "rediss+sentinel://a/master"]
+)
+async def test_commands_are_packed_as_redis_py_packs_them(url):
+    client = connect(StoreOptions(url))
+    connection: Any = client.connection_pool.make_connection()
+    assert issubclass(type(connection), Packed)
+    for command in (
+        ("GET", "key"),
+        ("CONFIG GET", b"x"),
+        (b"CONFIG GET", "x"),
+        ("EVALSHA", "0" * 40, 1, "sw:{a}", -5, 1.5, 1e300, 2**63, "é", b"\x00\xff", ""),
+        ("SET", "k", "v" * 100_000, b"w" * 100_000),
+    ):
+        assert connection.pack_command(*command) == [b"".join(AbstractConnection.pack_command(connection, *command))]
+    for odd in (None, object()):
+        with pytest.raises(RedisError):
+            _ = connection.pack_command("SET", "k", odd)
     await close(client)
 
 
