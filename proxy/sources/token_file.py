@@ -13,7 +13,7 @@ import hmac
 import os
 import stat
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -91,8 +91,8 @@ class TokenFile:
         siblings = tuple(self._siblings(row)) if row is not None else ()
         near = tuple(self._near(secret)) if row is None or row.row not in self._by_name else ()
         same = [other for other in self._by_name.values() if _same_instant(row, other)] if row is not None else []
-        replaced = ("secret_replaced",) if row is not None and self._replaced(row) else ()
-        return Surroundings(self._wall(), self.name, siblings, near, len(same), replaced)
+        flags = tuple(self._replaced(row)) if row is not None else ()
+        return Surroundings(self._wall(), self.name, siblings, near, len(same), flags)
 
     async def run(self) -> None:
         """Look at the file again and again: for Tasks.keep."""
@@ -150,10 +150,13 @@ class TokenFile:
     def _reading(self, state: Known | Unknown) -> Reading:
         return Reading(state, self.name, "file", self._wall())
 
-    def _replaced(self, row: Known) -> bool:
-        """Whether another digest of the same tenant stands under its name."""
+    def _replaced(self, row: Known) -> Iterator[str]:
+        """The flags for another digest of the same tenant under its name, and for one that was made in another way."""
         now = self._by_name.get(row.row)
-        return now is not None and now.tenant == row.tenant and now.stored_mark != row.stored_mark
+        if now is not None and now.tenant == row.tenant and now.stored_mark != row.stored_mark:
+            yield "secret_replaced"
+            if now.stored != row.stored:
+                yield "stored_otherwise"
 
     def _siblings(self, row: Known) -> list[Sibling]:
         same = [

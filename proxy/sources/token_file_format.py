@@ -88,7 +88,7 @@ def parse(raw: bytes, name: str, mark: Callable[[bytes], str], *, keyed: bool) -
         if not wrong:
             names.add(entry["name"])
             digest = bytes.fromhex(entry["digest"])
-            tokens[digest] = _row(entry, mark(digest))
+            tokens[digest] = _row(entry, mark(digest), digest_by)
     if faults:
         more = [f"{name}: and {len(faults) - FAULTS_LIMIT} more"] if len(faults) > FAULTS_LIMIT else []
         raise TokenFileError((*faults[:FAULTS_LIMIT], *more))
@@ -180,7 +180,7 @@ def _instant(value: object) -> float | None:
     return value.timestamp()
 
 
-def _row(entry: dict[str, Any], mark: str) -> Known:
+def _row(entry: dict[str, Any], mark: str, digest_by: Hash) -> Known:
     owner = entry.get("owner")
     active = owner is not None and owner.get("active", True)
     return Known(
@@ -195,6 +195,6 @@ def _row(entry: dict[str, Any], mark: str) -> Known:
         owner=owner["id"] if owner is not None else None,
         owner_state=OwnerState.NONE if owner is None else OwnerState.ACTIVE if active else OwnerState.INACTIVE,
         refreshable=False,
-        stored="sha256",
+        stored=str(digest_by),
         stored_mark=mark,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import secrets
 import time
@@ -80,6 +81,18 @@ async def an_entry_is_given_another_digest_while_the_proxy_is_down(w: World) -> 
     _write(w, _entry(secrets.token_urlsafe(32)))
     await w.start()
     return await named(w, await w.fails(token))
+
+
+@nearly("token_superseded")
+async def the_digests_are_made_in_another_way(w: World) -> str:
+    token = secrets.token_urlsafe(32)
+    path = w.directory / "tokens.json"
+    _write(w, _entry(token))
+    await w.build(source=f'[source]\nkind = "token_file"\npath = "{path}"\ndigest_key = "{secrets.token_hex(32)}"\n')
+    await w.works(token, 2)
+    made_with_another_key = hmac.digest(b"another" * 5, token.encode(), "sha256").hex()
+    path.write_text(json.dumps({"hash": "hmac-sha256", "token": [_entry(token, digest=made_with_another_key)]}))
+    return await named(w, await w.until_failing(token))
 
 
 @plays("token_revoked")

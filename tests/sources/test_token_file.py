@@ -186,9 +186,9 @@ async def test_a_list_of_which_a_full_disk_left_nothing_is_not_an_empty_one(tmp_
     assert 1 == len(reports)
 
 
-def one_entry(presented: str, tenant: str = "acme") -> str:
+def one_entry(presented: str, tenant: str = "acme", hash: str = "sha256") -> str:  # noqa: A002 - the file's key
     entry = {"name": "acme-okta", "digest": digest(presented), "tenant": tenant, "created_at": "2026-05-03T10:00:00Z"}
-    return json.dumps({"token": [entry]})
+    return json.dumps({"hash": hash, "token": [entry]})
 
 
 @pytest.mark.parametrize(
@@ -198,12 +198,13 @@ def one_entry(presented: str, tenant: str = "acme") -> str:
         (one_entry("NEW", tenant="globex"), ()),
         (one_entry("OLD"), ()),
         ('{"token": []}', ()),
+        (one_entry("NEW", hash="hmac-sha256"), ("secret_replaced", "stored_otherwise")),
     ],
-    ids=["replaced", "the name was given to another customer", "as it was", "taken out"],
+    ids=["replaced", "the name was given to another customer", "as it was", "taken out", "hashed in another way"],
 )
 async def test_a_digest_that_was_replaced_under_its_name_is_told(tmp_path, after, flags):
     path = tmp_path / "tokens.json"
     source = open_file(path, one_entry("OLD"))
     row = (await source.read(secret("OLD"))).state
-    source = open_file(path, after)
+    source = open_file(path, after, key=b"k" * 32)
     assert (await source.surroundings(secret("OLD"), row)).schema_flags == flags
