@@ -168,6 +168,13 @@ async def test_of_polymorphic_owners_those_of_another_type_are_not_read(tables, 
     assert [(await row_of(others, token)).tenant for token in ("ours", "theirs")] == ["_none", str(mine["resource_owner_id"])]
 
 
+@pytest.mark.parametrize("named, told", [("", True), ("User", False)])
+async def test_polymorphic_owners_of_no_named_type_are_told_of(tables, opened, named, told):
+    await tables.execute("ALTER TABLE oauth_access_tokens ADD COLUMN resource_owner_type varchar")
+    found = await opened(tables.dsn, owner=Owner("users", type=named)).check()
+    assert told is any("owners are polymorphic" in finding.what for finding in found)
+
+
 async def test_a_type_of_owners_that_no_row_can_have_refuses_nobody(tables, opened):
     await tables.token("t", application_id=await tables.application(), resource_owner_id=await tables.owner())
     reading = await opened(tables.dsn, owner=Owner("users", type="User")).read(secret("t"))

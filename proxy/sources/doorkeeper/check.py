@@ -6,7 +6,7 @@ from typing import Final
 
 from proxy.core.finding import Finding, Level
 from proxy.sources.doorkeeper.database import Trouble
-from proxy.sources.doorkeeper.options import Hashing
+from proxy.sources.doorkeeper.options import Hashing, Owner
 from proxy.sources.doorkeeper.schema import Shape
 
 CLOCK_TOLERANCE: Final = 2.0
@@ -40,7 +40,7 @@ def of_clock(via: str, offset: float) -> Finding:
     return Finding(Level.OK, f"{via}: clocks agree within {CLOCK_TOLERANCE:g} s")
 
 
-def of_schema(via: str, shape: Shape) -> list[Finding]:
+def of_schema(via: str, shape: Shape, owner: Owner | None) -> list[Finding]:
     """Judge columns, the index that every look-up needs, and what a role cannot read of what explains refusals."""
     found = [Finding(Level.OK, f"{via}: {shape.tokens.name} has every column that a verdict needs")]
     if not shape.tokens.indexed("token"):
@@ -52,6 +52,12 @@ def of_schema(via: str, shape: Shape) -> list[Finding]:
             Level.WARNING,
             f"{via}: previous_refresh_token may be NULL: Doorkeeper 5.4.0-5.5.0 may kill a stranger's token (doorkeeper#1497)",
             "upgrade Doorkeeper to 5.5.1 or later",
+        ))  # fmt: skip
+    if owner is not None and not owner.type and "resource_owner_type" in shape.tokens.columns:
+        found.append(Finding(
+            Level.WARNING,
+            f"{via}: owners are polymorphic: one of another type may have the number of one in {owner.table}",
+            f"set source.owner.type to the resource_owner_type of those in {owner.table}",
         ))  # fmt: skip
     hidden = [
         f"{table.name}.{column}"

@@ -31,7 +31,7 @@ async def findings(
     try:
         found.extend(await _session(via, fetch, wall))
         tables = await shape()
-        found.extend(check.of_schema(via, tables.shape))
+        found.extend(check.of_schema(via, tables.shape, options.owner))
         if tables.seconds_only:
             found.append(Finding(
                 Level.WARNING, f"{via}: revoked_at holds whole seconds", "datetime(6) would tell revocations of one call apart"

@@ -35,7 +35,7 @@ async def findings(
     try:
         found.extend(await _session(via, fetch, wall))
         tables = await shape()
-        found.extend(_schema(via, tables))
+        found.extend(_schema(via, tables, options))
         found.extend(await _role(via, fetch, tables))
         found.extend(await _hashing(via, options, fetch, tables))
     except SchemaChanged as changed:
@@ -59,8 +59,8 @@ async def _session(via: str, fetch: Fetch, wall: Callable[[], float]) -> list[Fi
     return found
 
 
-def _schema(via: str, shape: Shape) -> list[Finding]:
-    found = check.of_schema(via, shape)
+def _schema(via: str, shape: Shape, options: Options) -> list[Finding]:
+    found = check.of_schema(via, shape, options.owner)
     if not shape.versioned:
         found.append(Finding(
             Level.WARNING,
