@@ -9,7 +9,7 @@ from aiohttp import web
 
 from tests.oauth.vendor import CALLBACK, Connection
 from tests.scenarios.plays import named, perhaps, plays
-from tests.scenarios.steps import ELSEWHERE, NOW, ago, change, grant, passed, with_oauth
+from tests.scenarios.steps import ELSEWHERE, NOW, ago, change, grant, passed, sibling, with_oauth
 from tests.scenarios.world import World
 
 # --- the old one ----------------------------------------------------------------------------------------------------
@@ -118,6 +118,21 @@ async def revoked_by_hand_and_the_refresh_refused_afterwards(w: World) -> str:
 
 
 # --- another connection of the pair ---------------------------------------------------------------------------------
+
+
+@perhaps("token_revoked")
+async def revoked_in_the_second_of_anothers_rotation_that_went_past_us(w: World) -> str:
+    await w.build()
+    token = await w.customer(refresh_token="r-a")
+    other = await sibling(w, token, refresh_token="r-b", created_at=ago("3 days"))
+    await w.works(token, 2)
+    await w.works(other, 2, address=ELSEWHERE)
+    new = await sibling(w, token, refresh_token="r-n", previous_refresh_token="r-b")
+    await w.works(new, address=ELSEWHERE)
+    await w.revoke(other)
+    await change(w, new, previous_refresh_token="")
+    await w.revoke(token)
+    return await named(w, await w.until_failing(token), later=True)
 
 
 @plays("token_superseded", "token_revoked")
