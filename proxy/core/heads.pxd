@@ -1,7 +1,5 @@
 from proxy.core.familiar cimport Familiar
 
-cdef dict _FAMILIAR
-
 cdef class Heads:
     cdef public bytes held
     cdef public object _limits

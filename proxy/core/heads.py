@@ -29,7 +29,10 @@ _FAMILIAR: dict[bytes, Familiar] = {}
 _FAMILIAR_LIMIT: Final = 1_024
 """Sets of fields remembered: real traffic has dozens. When strangers have filled it, it is emptied and fills with real ones."""
 _MEMORABLE: Final = 1_024
-"""Octets of fields that are remembered: with what is made of them all stay below 5 MB."""
+"""Octets of fields that are remembered."""
+_MEMORABLE_FIELDS: Final = 24
+"""Fields that are remembered: each is five objects, so that a hundred short ones need more memory than their octets tell. With
+what is made of them all stay below 10 MB."""
 _UNFIT: Final = frozenset((b"via",))
 """Steady fields to which something is added on their way."""
 
@@ -136,6 +139,8 @@ def _remember(rest: bytes, size: int, line: bytes, request: Inbound) -> None:
     """Remember a head's fields where nothing in them is secret, and nothing else depends on the first line."""
     if request.minor != 1 or line[len(request.method) + 1 : len(request.method) + 2] != b"/":
         return  # in an absolute-form the target says the host
+    if len(request.fields) > _MEMORABLE_FIELDS:
+        return
     places = [place for place, field in enumerate(request.fields) if field[0] == _LOWER]
     others = [field[0] for field in request.fields if field[0] != _LOWER]
     if len(places) != 1 or not STEADY.issuperset(others) or not _UNFIT.isdisjoint(others):

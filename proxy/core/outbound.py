@@ -44,7 +44,9 @@ _HEADS: tuple[dict[bytes, Outbound], dict[bytes, Outbound]] = ({}, {})
 handful of them, and another second's Date with each."""
 _HEADS_LIMIT: Final = 1_024
 _MEMORABLE: Final = 1_024
-"""Octets of a head that is remembered: with what is made of them all stay below 5 MB."""
+"""Octets of a head that is remembered."""
+_MEMORABLE_FIELDS: Final = 24
+"""Fields of one: each is five objects. With what is made of them all stay below 16 MB."""
 
 
 def parse_response(head: bytes, method: bytes, limits: Limits) -> Outbound | Fault:
@@ -54,11 +56,15 @@ def parse_response(head: bytes, method: bytes, limits: Limits) -> Outbound | Fau
     if known is not None and len(known.fields) <= limits.fields:
         return known
     parsed = _parse(head, method, limits)
-    if isinstance(parsed, Outbound) and len(head) <= _MEMORABLE and STEADY.issuperset([field[0] for field in parsed.fields]):
+    if isinstance(parsed, Outbound) and len(head) <= _MEMORABLE and _is_steady(parsed.fields):
         if len(heads) >= _HEADS_LIMIT:
             heads.clear()
         heads[head] = parsed
     return parsed
+
+
+def _is_steady(fields: Fields) -> bool:
+    return len(fields) <= _MEMORABLE_FIELDS and STEADY.issuperset([field[0] for field in fields])
 
 
 def _parse(head: bytes, method: bytes, limits: Limits) -> Outbound | Fault:

@@ -185,6 +185,18 @@ def test_strangers_cannot_make_it_grow():
     assert recognised(HEAD) or recognised(HEAD)
 
 
+def test_many_short_fields_are_not_remembered():
+    """They would need twenty times the memory of their octets."""
+    for fields, count in ((19, 1), (20, 0)):
+        heads._FAMILIAR.clear()
+        assert not recognised(HEAD + b"\r\nDate:1" * fields)
+        assert count == len(heads._FAMILIAR)
+    for fields, count in ((20, 1), (21, 0)):
+        outbound._HEADS[0].clear()
+        assert isinstance(parse_response(ANSWER + b"\r\nDate:1" * fields, b"GET", Limits()), Outbound)
+        assert count == len(outbound._HEADS[0])
+
+
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 def test_an_answer_that_came_before_is_what_it_was(method: bytes):
     found = [parse_response(ANSWER, method, Limits()) for _ in range(2)]
