@@ -95,7 +95,7 @@ async def world(own_store, tmp_path) -> AsyncIterator[SimpleNamespace]:
     await activity.flush()
     reader = EvidenceReader(store, tmp_path / "spool")
     source = Source()
-    settings = SimpleNamespace(policy=SimpleNamespace(write_scopes=(), read_scopes=()), tenants={})
+    settings = SimpleNamespace(policy=SimpleNamespace(write_scopes=(), read_scopes=(), read_only_tenants=()), tenants={})
     answers = Answers(reader, source, settings)  # type: ignore[arg-type]
     ring = Ring(lambda: Totals(0, 0, 0, 0), p95)
     parts = [
