@@ -9,12 +9,13 @@ class Familiar:
     """Fields that were parsed and found good, `before` and `after` the credential, and what follows from them.
 
     `size`: octets before the credential; `count`: fields without it. `length` and the others are as in Inbound. `sized`: a
-    Content-Length is among them. `written` is what proxy/core/headers.py makes of them for the backend, `written_for` for whom.
+    Content-Length is among them. `stands`: they go on as they are, or not at all, whoever sends them. `written` is then what
+    proxy/core/headers.py makes of them for the backend, `written_for` for whom.
     """
 
     __slots__ = (
-        "after", "agent", "before", "connection", "count", "host", "keep_alive", "length", "size", "sized", "written",
-        "written_for",
+        "after", "agent", "before", "connection", "count", "host", "keep_alive", "length", "size", "sized", "stands",
+        "written", "written_for",
     )  # fmt: skip
 
     def __init__(
@@ -28,6 +29,7 @@ class Familiar:
         agent: bytes,
         *,
         keep_alive: bool,
+        stands: bool,
     ) -> None:
         self.size = size
         self.before = before
@@ -38,6 +40,7 @@ class Familiar:
         self.length = length
         self.agent = agent
         self.keep_alive = keep_alive
+        self.stands = stands
         self.sized = any(field[0] == b"content-length" for field in (*before, *after))
         self.written: tuple[bytes, bytes, bytes] = (b"", b"", b"")
         self.written_for: tuple[object, bytes, bytes] = (None, b"", b"")

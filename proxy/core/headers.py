@@ -59,7 +59,7 @@ class Peer(msgspec.Struct, frozen=True):
 def request_head(request: Inbound, peer: Peer, forwarding: Forwarding, default_host: bytes) -> bytes:
     """Write the head for the backend: same target bytes, same end-to-end fields in the same order, our own framing."""
     familiar = request.familiar
-    if familiar is not None:
+    if familiar is not None and familiar.stands:
         return _familiar_head(request, familiar, peer, forwarding, default_host)
     host = forwarding.host or request.host or default_host
     out = [request.method, b" ", request.target, b" HTTP/1.1\r\nHost: ", host, b"\r\n"]

@@ -33,8 +33,11 @@ _MEMORABLE: Final = 1_024
 _MEMORABLE_FIELDS: Final = 24
 """Fields that are remembered: each is five objects, so that a hundred short ones need more memory than their octets tell. With
 what is made of them all stay below 10 MB."""
-_UNFIT: Final = frozenset((b"via",))
-"""Steady fields to which something is added on their way."""
+_BY_A_FRONT: Final = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"))
+"""What a proxy before us adds: the same for each client."""
+_KNOWN: Final = STEADY | _BY_A_FRONT
+_ADDED_TO: Final = _BY_A_FRONT | {b"via"}
+"""Fields of which the backend gets more, or nothing."""
 
 
 class Heads:
@@ -143,11 +146,19 @@ def _remember(rest: bytes, size: int, line: bytes, request: Inbound) -> None:
         return
     places = [place for place, field in enumerate(request.fields) if field[0] == _LOWER]
     others = [field[0] for field in request.fields if field[0] != _LOWER]
-    if len(places) != 1 or not STEADY.issuperset(others) or not _UNFIT.isdisjoint(others):
+    if len(places) != 1 or not _KNOWN.issuperset(others):
         return
     if len(_FAMILIAR) >= _FAMILIAR_LIMIT:
         _FAMILIAR.clear()
     before, after = request.fields[: places[0]], request.fields[places[0] + 1 :]
     _FAMILIAR[rest] = Familiar(
-        size, before, after, request.host, request.connection, request.length, request.agent, keep_alive=request.keep_alive
+        size,
+        before,
+        after,
+        request.host,
+        request.connection,
+        request.length,
+        request.agent,
+        keep_alive=request.keep_alive,
+        stands=_ADDED_TO.isdisjoint(others),
     )

@@ -42,11 +42,11 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x8
 _HEADS: tuple[dict[bytes, Outbound], dict[bytes, Outbound]] = ({}, {})
 """Heads that were read before, of answers to anything and to HEAD: a backend that names no request in its answers sends a
 handful of them, and another second's Date with each."""
-_HEADS_LIMIT: Final = 1_024
+_HEADS_LIMIT: Final = 256
 _MEMORABLE: Final = 1_024
 """Octets of a head that is remembered."""
 _MEMORABLE_FIELDS: Final = 24
-"""Fields of one: each is five objects. With what is made of them all stay below 16 MB."""
+"""Fields of one: each is five objects. With what is made of them all stay below 4 MB."""
 
 
 def parse_response(head: bytes, method: bytes, limits: Limits) -> Outbound | Fault:

@@ -87,6 +87,12 @@ def test_the_second_time_it_is_recognised_whoever_sends_it():
     assert [False, True] == [recognised(HEAD), recognised(HEAD.replace(TOKEN, b"another"))]
 
 
+def test_what_a_proxy_before_us_adds_is_recognised_and_goes_on_as_ever():
+    head = HEAD + b"\r\nVia: 1.1 front\r\nX-Forwarded-For: 198.51.100.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: h"
+    assert [False, True] == [recognised(head), recognised(head)]
+    assert plain(read(head, Limits())) == parse_request(head, Limits())
+
+
 def test_a_familiar_head_is_what_it_was():
     first, second = read(HEAD, Limits()), read(HEAD, Limits())
     assert first == plain(second) == parse_request(HEAD, Limits())
