@@ -170,7 +170,8 @@ class ServerProcess:
 
     def thaw(self) -> None:
         for process in reversed(self._tree()):
-            process.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):  # a child ends whenever it likes
+                process.resume()
 
     def _tree(self) -> list[psutil.Process]:
         assert self._process is not None, "not started"
