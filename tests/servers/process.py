@@ -164,7 +164,8 @@ class ServerProcess:
         """SIGSTOP: connections stay open and nothing answers. New ones are taken by the kernel alone."""
         everyone = self._tree()
         for process in everyone:
-            process.suspend()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
         while not all(_stands_still(process.pid) for process in everyone):  # a thread on another core goes on for a moment
             time.sleep(0.001)
 
