@@ -138,7 +138,7 @@ class Fresh:
     async def refresh(self) -> None:
         """Re-read every token in use once; let go of those that were not used within `active_window`."""
         started = self._monotonic()
-        due = self._in_use(started)
+        due = await self._in_use(started)
         for first in range(0, len(due), CHUNK):
             await self._refresh_chunk(due[first : first + CHUNK])
         self._refreshed = self._monotonic()
@@ -147,7 +147,7 @@ class Fresh:
     async def take_over(self, other: Fresh) -> None:
         """Read what another one has in memory from this one's own source, so that nobody waits after a change of settings.
         What the source does not answer for is left to the first request."""
-        due = other._in_use(self._monotonic())[-self._options.known_limit :]
+        due = (await other._in_use(self._monotonic()))[-self._options.known_limit :]
         for first in range(0, len(due), CHUNK):
             chunk = due[first : first + CHUNK]
             asked = self._monotonic()
@@ -282,25 +282,23 @@ class Fresh:
             self._known.popitem(last=False)
         self._evictions += 1
 
-    def _in_use(self, now: float) -> list[tuple[str, Held, Known]]:
+    async def _in_use(self, now: float) -> list[tuple[str, Held, Known]]:
         """Who is to be re-read now. Also notes the time of use, so that the way of a request needs no clock for it."""
         due: list[tuple[str, Held, Known]] = []
-        leaving: list[str] = []
-        used: list[str] = []
-        for fingerprint, held in self._known.items():
+        for number, (fingerprint, held) in enumerate(list(self._known.items()), 1):
+            if number % TURN == 0:
+                await asyncio.sleep(0)
+            if self._known.get(fingerprint) is not held:
+                continue  # a request has replaced it meanwhile, and it is as young as a re-read
             if held.used:
                 held.used, held.last_used = False, now
-                used.append(fingerprint)
+                self._known.move_to_end(fingerprint)
             elif now - held.last_used > self._options.active_window:
-                leaving.append(fingerprint)
+                del self._known[fingerprint]
                 continue
             row = held.row
             if row is not None:
                 due.append((fingerprint, held, row))
-        for fingerprint in leaving:
-            del self._known[fingerprint]
-        for fingerprint in used:
-            self._known.move_to_end(fingerprint)
         self._forget_negatives()
         return due
 

@@ -156,6 +156,45 @@ async def test_a_large_memory_is_read_again_in_chunks(source, fresh_with, monkey
     assert [count for kind, count in source.calls if kind == "reread"] == [10, 10, 5]
 
 
+async def test_requests_have_their_turn_while_a_round_begins_and_ends(source, fresh_with, monkeypatch):
+    monkeypatch.setattr("proxy.sources.fresh.TURN", 10)
+    fresh = fresh_with()
+    for number in range(200):
+        one = secret(f"t{number}")
+        source.rows[one.fingerprint] = Known(row=number, tenant="a", created_at=0.0)
+        await fresh.read(one)
+    source.gate.clear()
+    round_ = asyncio.ensure_future(fresh.refresh())
+    turns = [0, 0]
+    while not source.count("reread"):
+        turns[0] += 1
+        await asyncio.sleep(0)
+    source.gate.set()
+    while not round_.done():
+        turns[1] += 1
+        await asyncio.sleep(0)
+    assert min(turns) >= 200 // 10
+    await round_
+
+
+async def test_a_token_that_was_read_anew_or_put_out_while_a_round_begins_is_not_its_matter(source, fresh_with, monkeypatch):
+    monkeypatch.setattr("proxy.sources.fresh.TURN", 1)
+    fresh = fresh_with()
+    for number in range(4):
+        one = secret(f"t{number}")
+        source.rows[one.fingerprint] = Known(row=number, tenant="a", created_at=0.0)
+        await fresh.read(one)
+    round_ = asyncio.ensure_future(fresh.refresh())
+    await asyncio.sleep(0)
+    anew, gone = secret("t3"), secret("t2")
+    fresh.forget(gone.fingerprint)
+    held = await fresh.second_look(anew)
+    await round_
+    assert [count for kind, count in source.calls if kind == "reread"] == [2]
+    assert fresh.held(anew.fingerprint) is held
+    assert fresh.held(gone.fingerprint) is None
+
+
 async def test_a_row_that_is_gone_leaves_its_last_facts_and_is_watched_on(source, fresh_with, changes):
     fresh, source.rows[T.fingerprint] = fresh_with(), ALIVE
     await fresh.read(T)

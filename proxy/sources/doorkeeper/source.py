@@ -72,8 +72,12 @@ class Doorkeeper:
         splits = SPLITS
         while parts:
             part = parts.popleft()
+            versions: list[Version | None] = []
+            for start in range(0, len(part), TURN):
+                versions += map(self._version_of, part[start : start + TURN])
+                await asyncio.sleep(0)
             try:
-                answer = await self._primary.by_keys([row.row for row in part], [self._version_of(row) for row in part])
+                answer = await self._primary.by_keys([row.row for row in part], versions)
             except Trouble as trouble:
                 if trouble.of_a_row and len(part) > 1 and splits:
                     splits -= 1
