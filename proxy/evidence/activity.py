@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
@@ -66,6 +67,33 @@ class Hour:
             counters[1] += 1
 
 
+class Last:
+    """The last request of one tenant. Changed in place: whole exchanges kept for each tenant would push what the next request
+    needs out of the processor's caches."""
+
+    __slots__ = ("answered_by", "at", "dirty", "fingerprint", "incident", "operation", "reason", "status", "user_agent")
+
+    def __init__(self) -> None:
+        self.dirty = False
+
+    def take(self, exchange: Exchange) -> None:
+        """Remember an exchange in the place of the one before."""
+        self.at = exchange.at
+        self.status = exchange.status
+        self.answered_by = exchange.answered_by
+        self.operation = exchange.operation
+        self.reason = exchange.reason
+        self.incident = exchange.incident
+        self.user_agent = exchange.user_agent
+        self.fingerprint = exchange.fingerprint
+
+    def told(self) -> LastRequest:
+        """The same as it is stored."""
+        agent = family_of(self.user_agent)
+        by = str(self.answered_by)
+        return LastRequest(self.at, self.status, by, self.operation, self.reason, self.incident, agent, self.fingerprint)
+
+
 def pack(minutes: Mapping[int, Sequence[int]]) -> str:
     """`5:12;7:9,8,1`: minute, requests, and good and refused unless all were good."""
     return ";".join(
@@ -118,8 +146,8 @@ class Activity:
         self._current: dict[str, Hour] = {}
         self._everyone = Hour(EVERYONE, 0, self._field)
         self._dirty: list[Hour] = []
-        self._last: dict[str, Exchange] = {}
-        self._last_dirty: dict[str, Exchange] = {}
+        self._last: dict[str, Last] = {}
+        self._last_dirty: dict[str, Last] = {}
         self.requests = 0
         self.dropped = 0
         self.lost_until = 0.0
@@ -140,8 +168,15 @@ class Activity:
             if not hour.dirty:
                 hour.dirty = True
                 self._dirty.append(hour)
-        if tenant in self._last or len(self._last) < LAST_LIMIT:
-            self._last[tenant] = self._last_dirty[tenant] = exchange
+        last = self._last.get(tenant)
+        if last is None:
+            if len(self._last) >= LAST_LIMIT:
+                return
+            last = self._last[tenant] = Last()
+        last.take(exchange)
+        if not last.dirty:
+            last.dirty = True
+            self._last_dirty[tenant] = last
 
     def _turn(self, minute: int) -> None:
         """Another minute. An hour that comes again, because the clock was set back, is counted under another name: what was
@@ -158,8 +193,8 @@ class Activity:
 
     def last_of(self, tenant: str) -> LastRequest | None:
         """The last request of a tenant that this process saw."""
-        exchange = self._last.get(tenant)
-        return None if exchange is None else _last_request(exchange)
+        last = self._last.get(tenant)
+        return None if last is None else last.told()
 
     async def flush(self) -> int:
         """Write what changed; returns how many tenant-hours. StoreError: all of it is written next time."""
@@ -169,14 +204,18 @@ class Activity:
         self._dirty, self._last_dirty = [], {}
         for count in dirty:
             count.dirty = False
+        for request in last.values():
+            request.dirty = False
         try:
-            await self._store.run(self._commands(dirty, last), copied=True, size=TURN)
+            commands = self._commands(dirty, last)
+            while turn := list(itertools.islice(commands, TURN)):  # built as they go: thousands at once would hold requests up
+                await self._store.run(turn, copied=True)
         except BaseException:
             self._put_back(dirty, last)
             raise
         return len(dirty)
 
-    def _put_back(self, dirty: Sequence[Hour], last: dict[str, Exchange]) -> None:
+    def _put_back(self, dirty: Sequence[Hour], last: dict[str, Last]) -> None:
         again = [count for count in dirty if not count.dirty]
         for count in again:
             count.dirty = True
@@ -190,26 +229,18 @@ class Activity:
             del self._dirty[:surplus]
             self.dropped += surplus
 
-    def _commands(self, dirty: Iterable[Hour], last: dict[str, Exchange]) -> list[Command]:
+    def _commands(self, dirty: Iterable[Hour], last: dict[str, Last]) -> Iterator[Command]:
         ttl = writes.milliseconds(self._keep.activity_days)
-        commands: list[Command] = []
         seen: dict[str, float] = {}
         for one in dirty:
             day, hour = divmod(one.hour, 24)
-            commands.append(writes.fields(keys.activity(one.tenant, day), ttl, [(f"{hour}:{one.field}", pack(one.minutes))]))
+            yield writes.fields(keys.activity(one.tenant, day), ttl, [(f"{hour}:{one.field}", pack(one.minutes))])
             if not one.tenant.startswith("_"):
                 seen[one.tenant] = one.hour * 3600.0 + max(one.minutes) * 60.0
-        for tenant, exchange in last.items():
-            value = _encode(_last_request(exchange))
-            commands.append(writes.fields(keys.last_request(tenant), ttl, [(self._instance, value)]))
+        for tenant, request in last.items():
+            yield writes.fields(keys.last_request(tenant), ttl, [(self._instance, _encode(request.told()))])
         if seen:
-            commands.append(writes.seen_tenants(seen, self._keep))
-        return commands
-
-
-def _last_request(x: Exchange) -> LastRequest:
-    agent = family_of(x.user_agent)
-    return LastRequest(x.at, x.status, str(x.answered_by), x.operation, x.reason, x.incident, agent, x.fingerprint)
+            yield writes.seen_tenants(seen, self._keep)
 
 
 async def read_minutes(store: RedisStore, tenant: str, start: float, end: float) -> list[Minute]:

@@ -72,16 +72,16 @@ class NotMoved(Exception):  # noqa: N818 - it is a state of the stores, not a mi
 class Patient(RedisStore):
     """A store that is asked again when it is away for a moment."""
 
-    async def run(self, commands: Sequence[Command], *, copied: bool = False, size: int = 0) -> list[Any]:
+    async def run(self, commands: Sequence[Command], *, copied: bool = False) -> list[Any]:
         """See RedisStore. StoreError when it stays away, and at once when it is full."""
         for pause in PAUSES:
             try:
-                return await super().run(commands, copied=copied, size=size)
+                return await super().run(commands, copied=copied)
             except StoreError as error:
                 if is_full(error):
                     raise
                 await asyncio.sleep(pause)
-        return await super().run(commands, copied=copied, size=size)
+        return await super().run(commands, copied=copied)
 
 
 async def prepare(source: RedisStore, target: RedisStore) -> tuple[str, ...]:

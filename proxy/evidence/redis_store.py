@@ -70,11 +70,11 @@ class RedisStore:
         """Close all connections."""
         await close(self._client)
 
-    async def run(self, commands: Sequence[Command], *, copied: bool = False, size: int = 0) -> list[Any]:
-        """Run commands in pipelines (of `size`) and return their answers in order. StoreError when any of them failed, and when
+    async def run(self, commands: Sequence[Command], *, copied: bool = False) -> list[Any]:
+        """Run commands in pipelines and return their answers in order. StoreError when any of them failed, and when
         `copied` writes are with no replica yet of a master that has one."""
         answers: list[Any] = []
-        size = size or (BATCH if copied else TURN)
+        size = BATCH if copied else TURN
         for start in range(0, len(commands), size):
             answers += await self._run_batch(commands[start : start + size], copied=copied)
         return answers

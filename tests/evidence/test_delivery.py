@@ -258,7 +258,7 @@ async def test_unreadable_records_are_set_aside_and_do_not_block_the_rest(spool,
 class Swallowing(RedisStore):
     """Its library takes a cancellation for its own time limit."""
 
-    async def run(self, commands, *, copied=False, size=0):
+    async def run(self, commands, *, copied=False):
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -412,10 +412,10 @@ class CountingStore(RedisStore):
         self.commands = 0
         self.rounds = 0
 
-    async def run(self, commands, *, copied=False, size=0):
+    async def run(self, commands, *, copied=False):
         self.commands += len(commands)
         self.rounds += 1
-        return await super().run(commands, copied=copied, size=size)
+        return await super().run(commands, copied=copied)
 
 
 @pytest.mark.parametrize("total", [60, 1500])

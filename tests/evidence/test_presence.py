@@ -17,7 +17,7 @@ from proxy.evidence.copies import Copies
 from proxy.evidence.heartbeat import Heartbeat
 from proxy.evidence.history import History
 from proxy.evidence.reader import EvidenceReader
-from proxy.evidence.redis_store import RedisStore, StoreError
+from proxy.evidence.redis_store import TURN, RedisStore, StoreError
 from tests.evidence.conftest import START, Clock, make_exchange
 
 MINUTE = START // 3600 * 3600 + 600.0
@@ -49,6 +49,41 @@ async def test_minutes_are_absolute_and_processes_add_up(store):
     last = await reader.last_request("acme")
     assert last is not None
     assert (last.at, last.status, last.reason) == (MINUTE + 4, 401, "revoked")
+
+
+class Overheard(RedisStore):
+    """Tells of each round before it goes out."""
+
+    def __init__(self, store, tell):
+        super().__init__(store._client)
+        self.tell = tell
+
+    async def run(self, commands, *, copied=False):
+        self.tell(len(commands))
+        return await super().run(commands, copied=copied)
+
+
+async def test_counts_of_many_tenants_leave_in_turns_and_what_comes_meanwhile_is_not_lost(store):
+    rounds = []
+
+    def tell(commands):
+        rounds.append(commands)
+        if len(rounds) <= 3:
+            counted.saw(served("t7"))
+            counted.saw(served(f"late{len(rounds)}"))
+
+    counted = Activity(Overheard(store, tell), "one.1", "one", clock=Clock(MINUTE))
+    for n in range(60):
+        counted.saw(served(f"t{n}"))
+    await counted.flush()
+    assert max(rounds) <= TURN
+    assert len(rounds) >= 3
+    await counted.flush()
+    reader = EvidenceReader(store, None)
+    for tenant, requests in (("t7", 4), ("t8", 1), ("late1", 1), ("late3", 1), (EVERYONE, 66)):
+        minutes = await reader.activity(tenant, MINUTE - 60, MINUTE + 60)
+        assert sum(minute.traffic.requests for minute in minutes) == requests, tenant
+    assert (await reader.last_request("late3")) is not None
 
 
 @pytest.mark.parametrize("damaged", ["{", '{"at": "never"}', b"\xff"])
