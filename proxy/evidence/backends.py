@@ -18,32 +18,35 @@ WINDOW: Final = 3_600.0
 
 
 class _Count:
+    """What one instance answered. Times are epoch seconds, 0 for never."""
+
     __slots__ = ("accepted", "first_accepted", "first_refused", "last_accepted", "last_refused", "refused")
 
     def __init__(self) -> None:
         self.accepted = self.refused = 0
-        self.first_accepted: float | None = None
-        self.last_accepted: float | None = None
-        self.first_refused: float | None = None
-        self.last_refused: float | None = None
+        self.first_accepted = self.last_accepted = self.first_refused = self.last_refused = 0.0
 
     def told(self, address: str) -> BackendVerdicts:
         return BackendVerdicts(
             address,
             self.accepted,
             self.refused,
-            self.first_refused,
-            self.last_refused,
-            self.first_accepted,
-            self.last_accepted,
+            self.first_refused or None,
+            self.last_refused or None,
+            self.first_accepted or None,
+            self.last_accepted or None,
         )
 
 
 class _Token:
-    __slots__ = ("before", "began", "counts")
+    """`count` is that of `address`, the instance that answered last: mostly it answers again, and nothing is looked up."""
+
+    __slots__ = ("address", "before", "began", "count", "counts")
 
     def __init__(self, at: float) -> None:
         self.began = at
+        self.address: str | None = None
+        self.count = _Count()
         self.counts: dict[str, _Count] = {}
         self.before: dict[str, _Count] = {}
 
@@ -89,14 +92,17 @@ class Backends:
             token = self._tokens[fingerprint] = _Token(at)
         elif at - token.began > WINDOW:
             token.before = token.counts if at - token.began <= 2 * WINDOW else {}
-            token.counts, token.began = {}, at
+            token.counts, token.began, token.address = {}, at, None
             self._tokens.move_to_end(fingerprint)
-        count = token.counts.get(address)
-        if count is None:
-            if len(token.counts) >= ADDRESSES_LIMIT:
-                del token.counts[next(iter(token.counts))]
-            count = token.counts[address] = _Count()
-        return count
+        if token.address != address:
+            token.address = address
+            count = token.counts.get(address)
+            if count is None:
+                if len(token.counts) >= ADDRESSES_LIMIT:
+                    del token.counts[next(iter(token.counts))]
+                count = token.counts[address] = _Count()
+            token.count = count
+        return token.count
 
 
 def joined(told: list[BackendVerdicts]) -> tuple[BackendVerdicts, ...]:

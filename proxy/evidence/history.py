@@ -29,7 +29,7 @@ from proxy.core.token import Known, Reading, Unknown
 from proxy.evidence import keys, queries, records, writes
 from proxy.evidence.merge import CHANGES_KEPT, merge
 from proxy.evidence.redis_store import Command, RedisStore, StoreError
-from proxy.evidence.token_memory import Token
+from proxy.evidence.token_memory import NEVER, Token
 
 _BACKEND: Final = AnsweredBy.BACKEND
 GOOD_LIMIT: Final = 200_000
@@ -295,7 +295,9 @@ class History:
         for token in batch:
             part = _encode(token.own())
             commands.append(writes.fields(keys.history(token.fingerprint), ttl, [(self._instance, part)]))
-            seen: list[tuple[float | int, str]] = [(int(token.last_seen or self._clock()), token.fingerprint)]
+            seen: list[tuple[float | int, str]] = [
+                (int(self._clock() if token.last_seen == NEVER else token.last_seen), token.fingerprint)
+            ]
             commands.append(writes.index(keys.known_tokens(token.fingerprint), self._keep.tokens_per_prefix, ttl, seen))
             recent += seen
         commands.append(writes.index(keys.RECENT_TOKENS, WARM_LIMIT, ttl, recent))
