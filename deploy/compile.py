@@ -79,7 +79,7 @@ DIRECTIVES: Final = {
     "binding": True,  # functions bind and have signatures, as ever
 }
 FLAGS: Final = ("-O1", "-g0", "-fno-plt", "-fno-asynchronous-unwind-tables", "-DCYTHON_CLINE_IN_TRACEBACK=0")
-"""-O2 takes three times as long and gains nothing that can be measured. Without the linkage table each of some thousand calls into
+"""-O2 takes three times as long and gains nothing that can be measured. Without the linkage table each of a thousand calls into
 Python's library is a jump shorter. What is left out is for debuggers of C: 0.3 MiB."""
 OUTPUT_LINES: Final = 30
 """Of what the compiler said when it failed: enough for the first errors of one module."""
