@@ -164,8 +164,8 @@ def examine_unknown(scene: Scene) -> Found | None:
         evidence_for=(
             *(() if damaged else (f"No row at {utc(scene.at)} ({scene.then.via if scene.then else 'unknown'}).",)),
             *said_of_it(scene),
-            "It was never seen to work here.",
-            *(("Nothing like it was found: no damage that is looked for, no other kind of secret.",) if scene.searched else ()),
+            "Nothing is remembered of its ever having worked here.",
+            *((NOTHING_LIKE_IT,) if scene.searched else ()),
         ),
         evidence_against=(
             *(() if scene.confirmed or damaged else ("Only a replica was asked; it may have lagged behind.",)),
@@ -181,6 +181,10 @@ def examine_unknown(scene: Scene) -> Found | None:
         words={"asked": utc(scene.at)},
     )
 
+
+NOTHING_LIKE_IT: Final = (
+    "Nothing like it was found: no damage that is looked for, no other secret that can be read here and compared."
+)
 
 DELETED: Final = Rule(
     Code.TOKEN_DELETED,
@@ -203,7 +207,8 @@ UNKNOWN: Final = Rule(
     "are stored, a secret that looks like a token cut short, or is all of one case, is left undetermined; so is everything "
     "that an introspection endpoint alone calls inactive, and a signed token that does not hold.",
     "Nothing here knows this secret: ask from which environment or tenant it was copied and whether it is whole, or issue a "
-    "new token. One that was deleted before it was ever used through this proxy looks the same.",
+    "new token. One that was deleted before it was ever used through this proxy, or whose history is lost, looks the same; so "
+    "does a client secret where Doorkeeper keeps it by bcrypt.",
     "{client} sends an access token that is not known at this address: it may belong to another environment or be incomplete. "
     "Please enter the token that you received for this connection, and tell us if that is refused as well. {steps}",
     examine_unknown,

@@ -189,7 +189,7 @@ def _found(scene: Scene, row: Known, newer: Sibling, confidence: Confidence, lin
             "enter": utc(alive[-1].created_at if alive else None),
         },
         times={"issued_at": row.created_at, "newer_at": newer.created_at, "revoked_at": end},
-        instead=None if alive else DEAD_TOO,
+        instead=SIGNED_IN_BESIDE if _by_code(scene, newer) else None if alive else DEAD_TOO,
         findings=("mass_revocation",) if scene.mass and end is not None else (),
     )
 
@@ -201,6 +201,22 @@ DEAD_TOO: Final = Advice(
     "the one that replaced it. We will give you a new one. {steps}",
 )
 """In place of the advice to enter the newer token."""
+
+
+SIGNED_IN_BESIDE: Final = Advice(
+    operator="The token issued {newer} is not to be entered: a connection that signs in was given it for the same application "
+    "and owner, and this token ended with that. Find out which of the two connections shall stay. If it is the one with the "
+    "entered token, issue that under an application or owner of its own, or the next sign-in ends it again.",
+    customer="{client} still sends the access token issued {issued}. It ended {newer}, when a connection was authorized by "
+    "signing in. If that was meant to take its place, please use that connection alone; if not, tell us, and we will give you "
+    "a new token.",
+)
+"""In place of either, where the newer token went to a client that fetches its tokens by itself."""
+
+
+def _by_code(scene: Scene, newer: Sibling) -> bool:
+    issued = (e for e in scene.evidence.oauth if e.created and e.created == newer.fingerprint)
+    return any(e.grant_type == "authorization_code" and 200 <= e.status < 300 for e in issued)
 
 
 def refresh_of(scene: Scene, end: float) -> OauthEvent | None:

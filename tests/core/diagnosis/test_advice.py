@@ -33,6 +33,7 @@ SHORTENED = history(changes=(StateChange(ROW, row(expires_in=DAY), AT - 60, AT -
 DEAD = newer(AT - HOUR, revoked_at=AT - 60)
 REFUSED_REFRESH = OauthEvent(AT - 20, "token", 400, "refresh_token", "invalid_grant", "acme", presented=FP)
 BORN = OauthEvent(ROW.created_at, "token", 200, "authorization_code", created=FP, tenant="acme")
+BESIDE = OauthEvent(AT - HOUR, "token", 200, "authorization_code", created="ff", tenant="acme")
 FETCHED = OauthEvent(ROW.created_at, "token", 200, "client_credentials", created=FP, tenant="acme", refresh_issued=False)
 REFRESHED = OauthEvent(AT - 1900, "token", 200, "refresh_token", created="ff", presented=FP, tenant="acme")
 EXPIRED = row(expires_in=int(14 * DAY) - 30, refreshable=True)
@@ -126,6 +127,12 @@ CASES = {
         "token_superseded",
         "See that only one process uses them",
         "only one connection uses them",
+    ),
+    "the newer token is another connection's, which signs in": (
+        refusal(REVOKED, surroundings=around(newer(AT - HOUR, fingerprint="ff")), oauth=(BESIDE,)),
+        "token_superseded",
+        "is not to be entered: a connection that signs in was given it",
+        "when a connection was authorized by signing in",
     ),
     "nor who signed in past the proxy, as the rows tell": (
         refusal(
