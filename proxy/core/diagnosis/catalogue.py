@@ -42,6 +42,13 @@ UNDETERMINED: Final = Rule(
     _never,
 )
 
+ASKED_FOR_A_TIME: Final = Advice(
+    UNDETERMINED.operator,
+    "We are looking into what became of the requests of {client} between {start} and {end} and will come back to you. Please "
+    "tell us when you saw a failure, and the text of the error.",
+)
+"""What is said of no incident but of a time: nothing is known to have been refused at its end."""
+
 CATALOGUE: Final[tuple[Rule, ...]] = (
     UNAVAILABLE,
     WRONG_KIND,
@@ -132,7 +139,7 @@ def _cause(rule: Rule, found: Found, scene: Scene) -> Cause:
 
 
 def _undetermined(scene: Scene, candidates: tuple[Cause, ...]) -> Cause:
-    best = candidates[:2]
+    best, asked = candidates[:2], scene.evidence.absence
     named = " or ".join(f"{c.code} ({c.title})" for c in best)
     missing = tuple(dict.fromkeys(line for c in best for line in c.missing)) or _gaps(scene)
     return _cause(
@@ -148,7 +155,10 @@ def _undetermined(scene: Scene, candidates: tuple[Cause, ...]) -> Cause:
             words={
                 "candidates": f"It may be {named}." if best else "No known cause fits.",
                 "missing": f"Missing: {'; '.join(missing)}." if missing else "",
+                "start": utc(asked.start if asked else None),
+                "end": utc(asked.end if asked else None),
             },
+            instead=ASKED_FOR_A_TIME if asked and scene.incident is None else None,
         ),
         scene,
     )

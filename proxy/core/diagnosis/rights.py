@@ -9,6 +9,7 @@ import msgspec
 
 from proxy.core.diagnosis.cause import Advice, Code, Confidence, Found, Rule
 from proxy.core.diagnosis.scene import Scene, refused_beside
+from proxy.core.diagnosis.signed_in import fetched, signed_in
 from proxy.core.diagnosis.words import listed, utc
 from proxy.core.token import Known, OwnerState
 from proxy.core.verdict import Reason
@@ -145,7 +146,13 @@ def examine_scope(scene: Scene) -> Found | None:
         ),
         words={"has": _listed(has), "needs": _listed(required) if required else "(not recorded)"},
         findings=("read_only_tenant",) if reads_only else (),
-        instead=READ_ONLY if reads_only else ALLOWED_NOW if changed else None,
+        instead=READ_ONLY
+        if reads_only
+        else ALLOWED_NOW
+        if changed
+        else GRANTED
+        if signed_in(scene) or fetched(scene)
+        else None,
     )
 
 
@@ -168,6 +175,15 @@ ALLOWED_NOW: Final = Advice(
     "now. Please run the failed provisioning tasks of {client} again.",
 )
 """In place of what is said about scopes, where neither they nor the tenant's rights forbid it any more."""
+
+
+GRANTED: Final = Advice(
+    operator="The token has: {has}. Required is one of: {needs}. The application has to be allowed that scope, and the client "
+    "to ask for it when it gets its next token.",
+    customer="The access of {client} is valid but lacks a permission that this operation needs. We will tell you when it can "
+    "be given, and with which scope the connection has to be authorized again.",
+)
+"""In place of what is said about scopes, where the client got its token by itself."""
 
 
 def _listed(scopes: frozenset[str]) -> str:

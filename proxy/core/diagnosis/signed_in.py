@@ -66,6 +66,18 @@ INSTEAD: Final[Mapping[Code, Advice]] = {
         customer="The access that was given to {client} expired at {expired} and was not renewed. Please authorize the "
         "connection again. {signin}",
     ),
+    Code.CLOCK_SKEW: Advice(
+        operator="The clocks differ by at least {seconds}. Run NTP on the database, the backend and this machine, then compare "
+        "again.",
+        customer="The access that was given to {client} was at the very end of its lifetime ({expired}). We correct a clock on "
+        "our side. If the connection does not renew it by itself, please authorize it again. {signin}",
+    ),
+    Code.NULL_REFRESH_MATCH: Advice(
+        operator="Upgrade Doorkeeper to 5.5.1 or later, or make previous_refresh_token NOT NULL with default ''. The token was "
+        "revoked at {revoked} by a request of tenant {other}; have the customer authorize again.",
+        customer="The access that was given to {client} was ended at {revoked} by a fault on our side, which we correct. "
+        "Please authorize the connection again. {signin}",
+    ),
 }
 """Cause -> advice in place of the rule's. The words are those of the rule."""
 
@@ -92,6 +104,12 @@ FETCHED: Final[Mapping[Code, Advice]] = {
         "by itself: look for refused or missing calls of /oauth/token.",
         customer="The access token that {client} fetched expired at {expired}, and it went on with it. Please test the "
         "connection again, so that it fetches another, and tell us if that fails.",
+    ),
+    Code.CLOCK_SKEW: Advice(
+        operator="The clocks differ by at least {seconds}. Run NTP on the database, the backend and this machine, then compare "
+        "again.",
+        customer="The access token that {client} fetched was at the very end of its lifetime ({expired}). We correct a clock "
+        "on our side. Please test the connection again, so that it fetches another, and tell us if that fails.",
     ),
 }
 """The same where the client fetches its tokens with its id and secret."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from proxy.core.diagnosis import diagnose
+from proxy.core.diagnosis import Evidence, diagnose
+from proxy.core.diagnosis.evidence import Absence, NeighbourRequest, Others
 from proxy.core.history import StateChange
 from proxy.core.incident import BackendAnswer
 from proxy.core.memory import OauthEvent
@@ -33,6 +34,7 @@ SHORTENED = history(changes=(StateChange(ROW, row(expires_in=DAY), AT - 60, AT -
 DEAD = newer(AT - HOUR, revoked_at=AT - 60)
 REFUSED_REFRESH = OauthEvent(AT - 20, "token", 400, "refresh_token", "invalid_grant", "acme", presented=FP)
 BORN = OauthEvent(ROW.created_at, "token", 200, "authorization_code", created=FP, tenant="acme")
+STRANGER = NeighbourRequest("globex", AT - HOUR + 0.15, first_use=True, seconds=0.15)
 BESIDE = OauthEvent(AT - HOUR, "token", 200, "authorization_code", created="ff", tenant="acme")
 FETCHED = OauthEvent(ROW.created_at, "token", 200, "client_credentials", created=FP, tenant="acme", refresh_issued=False)
 REFRESHED = OauthEvent(AT - 1900, "token", 200, "refresh_token", created="ff", presented=FP, tenant="acme")
@@ -127,6 +129,43 @@ CASES = {
         "token_superseded",
         "See that only one process uses them",
         "only one connection uses them",
+    ),
+    "nobody who signed in enters a token because of a clock": (
+        backend_refusal(
+            row(expires_in=int(14 * DAY) + 9, refreshable=True), BackendAnswer(401, "b", body="token expired"), oauth=(BORN,)
+        ),
+        "clock_skew",
+        "The clocks differ by at least",
+        "If the connection does not renew it by itself, please authorize it again.",
+    ),
+    "nor who fetches its own": (
+        backend_refusal(row(expires_in=int(14 * DAY) + 9), BackendAnswer(401, "b", body="token expired"), oauth=(FETCHED,)),
+        "clock_skew",
+        "The clocks differ by at least",
+        "test the connection again, so that it fetches another",
+    ),
+    "nor because of a scope": (
+        refusal(row(refreshable=True), "insufficient_scope", status=403, required_scopes=("scim.write",), oauth=(BORN,)),
+        "scope_missing",
+        "has to be allowed that scope, and the client to ask for it",
+        "with which scope the connection has to be authorized again",
+    ),
+    "nor because of a stranger's first use": (
+        refusal(
+            row(revoked_at=AT - HOUR + 0.25),
+            surroundings=around(flags=("previous_refresh_token_nullable",)),
+            others=Others(requests=(STRANGER,)),
+            oauth=(BORN,),
+        ),
+        "null_refresh_match",
+        "have the customer authorize again",
+        "Please authorize the connection again.",
+    ),
+    "a time was asked about, at whose end nothing was refused": (
+        Evidence(absence=Absence(AT - DAY, AT, requests=3)),
+        "undetermined",
+        "Not decided.",
+        "between 2026-05-16 06:40:00 UTC and 2026-05-17 06:40:00 UTC",
     ),
     "the newer token is another connection's, which signs in": (
         refusal(REVOKED, surroundings=around(newer(AT - HOUR, fingerprint="ff")), oauth=(BESIDE,)),
