@@ -16,6 +16,10 @@ CLEANUP: Final = (
     "(doorkeeper#1442, #1612, #1688, fixed by #1792): compare that setting with the age at death"
 )
 
+LEFT_ALONE: Final = (
+    "Doorkeeper's clean-up of expired tokens leaves those with a refresh token alone, that of revoked ones takes them: look "
+    "for a revocation just before, a destroyed application, or a statement in the database"
+)
 TAKEN_OUT: Final = "Its entry is in the token file no more: see in the history of that file who took it out"
 A_DAY: Final = 86_400.0
 """Seconds: people who write a date by hand write the day."""
@@ -90,6 +94,8 @@ def examine_deleted(scene: Scene) -> Found | None:
             if destroyed
             else TAKEN_OUT
             if scene.in_a_file
+            else LEFT_ALONE
+            if row is not None and row.refreshable
             else CLEANUP,
             "gone": utc(end),
         },

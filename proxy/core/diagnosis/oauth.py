@@ -92,6 +92,10 @@ _BEHIND: Final = {
     "invalid_client": _BAD_CLIENT,
     "invalid_grant": "The server no longer takes this refresh token: revoked, used up, or its row is gone.",
 }
+_NEVER_HERE: Final = (
+    "The server does not take this refresh token: revoked, used up, its row gone, cut short, or of another place."
+)
+"""In place of `invalid_grant` where nothing here knows the refresh token."""
 
 
 def _refused_now(scene: Scene) -> Found | None:
@@ -107,7 +111,7 @@ def _refused_now(scene: Scene) -> Found | None:
         f"The client tried to refresh at {utc(call.at)} and was refused ({error}).",
         evidence_for=(
             f"POST /oauth/token, grant_type refresh_token, at {utc(call.at)}: {call.status} {call.error}.",
-            *((_BEHIND[call.error],) if call.error in _BEHIND else ()),
+            *_behind(call),
             *((f"The row of its access token was revoked at {utc(revoked)}.",) if revoked is not None else ()),
             *(("The row of its access token had vanished.",) if row is not None and _vanished(scene) else ()),
         ),
@@ -116,6 +120,11 @@ def _refused_now(scene: Scene) -> Found | None:
         words={"refused": utc(call.at), "error": error},
         times={"refused_at": call.at, "revoked_at": revoked},
     )
+
+
+def _behind(call: OauthEvent) -> Iterator[str]:
+    if call.error in _BEHIND:
+        yield _NEVER_HERE if call.error == "invalid_grant" and not call.presented else _BEHIND[call.error]
 
 
 def examine_refused_token(scene: Scene) -> Found | None:

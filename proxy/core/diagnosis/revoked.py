@@ -21,6 +21,7 @@ USED_SOON: Final = 60.0
 """Seconds: a client refreshes when it has something to send, and uses what it gets at once."""
 AT_ONCE: Final = NO_LINK
 """Without that column a refresh itself revokes the row (refresh_token_request.rb)."""
+BY_USE: Final = "the first use of the new one"
 UNUSED: Final = "The successor has not been used yet; Doorkeeper revokes the old token only at its first use."
 
 
@@ -41,7 +42,8 @@ def examine_rotated(scene: Scene) -> Found | None:
         known = used is not None and scene.source_time(used) <= end + SAME_REQUEST
         unused = AT_ONCE not in scene.flags and not known and any(s.used is False for s in successors)
         sure = Confidence.POSSIBLE if unused else Confidence.CERTAIN
-        return _rotated(scene, row, event.at, sure, (line,), (UNUSED,) if unused else ())
+        by = "that refresh" if AT_ONCE in scene.flags else BY_USE
+        return _rotated(scene, row, event.at, sure, (line,), (UNUSED,) if unused else (), by)
     if successors:
         return _by_successor(scene, row, successors[0])
     if not row.refreshable:
@@ -186,7 +188,7 @@ def _rotated(
     confidence: Confidence,
     lines: tuple[str, ...],
     against: tuple[str, ...],
-    by: str = "the first use of the new one",
+    by: str = BY_USE,
 ) -> Found:
     end = revoked_at(scene)
     return Found(

@@ -8,7 +8,7 @@ import pytest
 from proxy.core.diagnosis import Evidence, diagnose
 from proxy.core.diagnosis.evidence import Absence, NeighbourRequest, Others
 from proxy.core.history import StateChange
-from proxy.core.incident import BackendAnswer
+from proxy.core.incident import BackendAnswer, Kind
 from proxy.core.memory import OauthEvent
 from proxy.core.token import NearMiss, OwnerState, Unknown
 from tests.core.diagnosis.world import (
@@ -205,6 +205,12 @@ CASES = {
         "Have the customer authorize again",
         "sign in again; there is no token to enter",
     ),
+    "the clean-up of expired tokens is not blamed for one with a refresh token": (
+        gone(before=row(refreshable=True), oauth=(BORN,)),
+        "token_deleted",
+        "leaves those with a refresh token alone",
+        "sign in again; there is no token to enter",
+    ),
     "nor when another took its place": (
         refusal(REVOKED, surroundings=around(newer(AT - HOUR)), oauth=(BORN,)),
         "token_superseded",
@@ -249,6 +255,24 @@ def test_both_are_told_what_holds(name):
     evidence, code, operator, customer = CASES[name]
     cause = diagnose(evidence).cause
     assert (code, True, True) == (cause.code, operator in cause.advice_operator, customer in cause.text_customer), cause
+
+
+def test_without_the_column_the_refresh_itself_ended_it():
+    over, end = row(revoked_at=AT - 1900, refreshable=True), AT - 1900
+    for flag, by in (("no_previous_refresh_token", "that refresh."), ("", "the first use of the new one.")):
+        seen = around(newer(end, fingerprint="ff"), flags=(flag,))
+        cause = diagnose(refusal(over, surroundings=seen, oauth=(BORN, REFRESHED))).cause
+        assert ("token_rotated", True) == (cause.code, cause.title.endswith(by)), cause
+
+
+@pytest.mark.parametrize("presented,told", [(FP, "no longer takes this refresh token"), ("", "cut short, or of another place")])
+def test_a_refresh_token_that_nobody_knows_may_never_have_been_one(presented, told):
+    call = msgspec.structs.replace(REFUSED_REFRESH, at=AT, presented=presented, exchange="r1")
+    refused = refusal(None, "refresh", oauth=(call,), past=None)
+    assert refused.incident is not None
+    incident = msgspec.structs.replace(refused.incident, kind=Kind.OAUTH_REFUSAL, oauth=call)
+    cause = diagnose(msgspec.structs.replace(refused, incident=incident)).cause
+    assert ("refresh_failed", True) == (cause.code, told in " ".join(cause.evidence_for)), cause
 
 
 def test_a_life_that_was_shortened_is_told():
