@@ -57,7 +57,7 @@ ROAD: Final = (
     # what every exchange leaves: a line, numbers, history, activity
     "proxy/observe/log.py",
     "proxy/observe/sink.py",
-    "proxy/observe/metrics.py",
+    "proxy/observe/tally.py",
     "proxy/observe/cells.py",
     "proxy/observe/tenant_names.py",
     "proxy/evidence/clerk.py",

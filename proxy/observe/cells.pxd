@@ -4,3 +4,4 @@ cdef class Count:
 cdef class Spread:
     cdef public list counts
     cdef public double total
+    cpdef observe(self, double seconds)

@@ -3,3 +3,4 @@ cdef class TenantNames:
     cdef public object _overflow
     cdef public Py_ssize_t _room
     cdef public bint _enabled
+    cpdef name(self, tenant)

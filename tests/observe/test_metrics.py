@@ -169,12 +169,12 @@ class TestBounds:
         assert found[("_other", "_other", "_other")] == 90
 
     def test_memory_of_rows_starts_anew_and_counts_stay(self, monkeypatch):
-        monkeypatch.setattr("proxy.observe.metrics.MEMO_LIMIT", 5)
+        monkeypatch.setattr("proxy.observe.tally.MEMO_LIMIT", 5)
         metrics = Metrics()
         for _ in range(3):
             for number in range(20):
                 metrics.saw(like(status=200 + number))
-        assert len(metrics._rows) <= 5
+        assert len(metrics._tally._rows) <= 5
         assert sum(values(metrics, "requests_total").values()) == 60
 
     def test_watched_tenants_are_bounded_too_and_the_first_expiry_counts(self):
@@ -305,6 +305,6 @@ class TestDocs:
         assert list(BUCKETS) == sorted(BUCKETS)
 
     def test_reasons_without_a_proven_tenant_exist(self):
-        from proxy.observe.metrics import _UNPROVEN
+        from proxy.observe.tally import _UNPROVEN
 
         assert {Reason(word) for word in _UNPROVEN} <= set(MEANINGS)
