@@ -33,8 +33,13 @@ def examine_disagreement(scene: Scene) -> Found | None:
         missing=() if fresh else ("a fresh reading at the moment of the refusal",),
         words={"address": answer.address if answer else "the backend", "hint": _hint(scene)},
         times={"read_at": scene.then.read_at},
-        instead=FORBIDDEN if answer is not None and answer.status == 403 else None,
+        instead=FORBIDDEN if answer is not None and answer.status == 403 else HELD_BACK if _held_back(scene) else None,
     )
+
+
+def _held_back(scene: Scene) -> bool:
+    """The client was told to try again later: on_disagreement is `unavailable` already."""
+    return scene.incident is not None and scene.incident.exchange.status == 503
 
 
 FORBIDDEN: Final = Advice(
@@ -43,6 +48,16 @@ FORBIDDEN: Final = Advice(
     "nothing to do with the token. We are finding out which, and will tell you whether something has to be changed.",
 )
 """In place of what is said about a 401: a 403 may be meant."""
+
+
+HELD_BACK: Final = Advice(
+    operator="{address} disagrees. {hint}. Look into its log at {at}; {client} was answered 503 in its place and told to try "
+    "again later.",
+    customer="Your access token is valid on our side, and one of our systems refused it all the same. We are correcting "
+    "that; nothing has to be changed. When we have told you so, please see whether {client} has tried again, and run what "
+    "failed once more.",
+)
+"""In place of the advice to answer so, where it was."""
 
 
 def _doubts(scene: Scene) -> tuple[str, ...]:

@@ -168,7 +168,13 @@ def examine_unknown(scene: Scene) -> Found | None:
         Confidence.LIKELY if sure and not blind else Confidence.POSSIBLE,
         "The presented token does not exist here and is not known to have existed.",
         evidence_for=(
-            *(() if damaged else (f"No row at {utc(scene.at)} ({scene.then.via if scene.then else 'unknown'}).",)),
+            *(
+                ()
+                if damaged
+                else (
+                    f"{'Not taken' if blind else 'No row'} at {utc(scene.at)} ({scene.then.via if scene.then else 'unknown'}).",
+                )
+            ),
             *said_of_it(scene),
             "Nothing is remembered of its ever having worked here.",
             *((NOTHING_LIKE_IT,) if scene.searched else ()),

@@ -257,6 +257,16 @@ def test_both_are_told_what_holds(name):
     assert (code, True, True) == (cause.code, operator in cause.advice_operator, customer in cause.text_customer), cause
 
 
+def test_what_is_set_already_is_not_advised():
+    refused = backend_refusal()
+    assert refused.incident is not None
+    exchange = msgspec.structs.replace(refused.incident.exchange, status=503)
+    incident = msgspec.structs.replace(refused.incident, exchange=exchange)
+    said = [diagnose(msgspec.structs.replace(refused, incident=one)).cause for one in (refused.incident, incident)]
+    assert [True, False] == ["on_disagreement" in cause.advice_operator for cause in said]
+    assert "was answered 503 in its place" in said[1].advice_operator
+
+
 def test_without_the_column_the_refresh_itself_ended_it():
     over, end = row(revoked_at=AT - 1900, refreshable=True), AT - 1900
     for flag, by in (("no_previous_refresh_token", "that refresh."), ("", "the first use of the new one.")):
@@ -302,6 +312,7 @@ def test_what_keeps_no_rows_decides_nothing_and_is_quoted(via, why, told, past):
     incident = msgspec.structs.replace(refused.incident, reading=look, second_look=look)
     cause = diagnose(msgspec.structs.replace(refused, incident=incident)).cause
     assert ("undetermined", True) == (cause.code, told in " ".join((*cause.evidence_for, *cause.missing)))
+    assert not [line for line in cause.evidence_for if "No row" in line]
 
 
 def test_that_a_damaged_token_is_a_known_one_does_not_say_that_it_lives():
