@@ -78,10 +78,10 @@ async def another_token_with_the_same_beginning(w: World) -> str:
 
 
 @nearly("token_mangled", really="token_unknown")
-async def a_third_of_a_token(w: World) -> str:
+async def a_quarter_of_a_token(w: World) -> str:
     await w.build()
     token = await w.customer()
-    return await named(w, await w.fails(token[:14]))
+    return await named(w, await w.fails(token[:11]))
 
 
 # --- wrong_secret_kind ----------------------------------------------------------------------------------------------

@@ -106,6 +106,7 @@ def test_both_ends_of_a_token_may_be_missing_and_half_of_it_has_to_be_there():
         assert "truncated" == near.relation(there, stored)
     for beginning in (stored[: half - 1], stored[1 - half :]):  # many tokens of one vendor may begin alike
         assert near.relation(beginning, stored) is None
+        assert "truncated" == near.relation(beginning, stored, alone=True)
 
 
 def test_one_case_is_told_of_long_secrets_that_are_no_digests():

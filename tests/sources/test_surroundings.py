@@ -122,7 +122,7 @@ async def test_mangled_tokens_are_recognised_in_either_stored_form(tables, opene
     "presented",
     [
         TOKEN[:-8], TOKEN[8:], TOKEN[:-1], TOKEN[1:], TOKEN[: len(TOKEN) // 2], TOKEN[len(TOKEN) // 2 :],
-        TOKEN[:24] + "...", f"{TOKEN[:24]}...{TOKEN[-4:]}", f"Bearer {TOKEN[:-8]}...",
+        TOKEN[:24] + "...", f"{TOKEN[:24]}...{TOKEN[-4:]}", f"Bearer {TOKEN[:-8]}...", TOKEN[:12], TOKEN[-20:],
     ],
 )  # fmt: skip
 async def test_truncated_tokens_are_recognised_where_they_are_stored_plain(tables, opened, presented):
@@ -132,7 +132,16 @@ async def test_truncated_tokens_are_recognised_where_they_are_stored_plain(table
     assert [(m.change, m.fingerprint) for m in around.near_misses] == [("truncated", secret(TOKEN).fingerprint)]
 
 
-@pytest.mark.parametrize("presented", [TOKEN[:20], TOKEN[-20:], TOKEN[::-1], "%" * 43, "_" * 43, "", "Bearer "])
+@pytest.mark.parametrize("presented", [TOKEN[:20], TOKEN[-20:]])
+async def test_less_than_half_that_several_tokens_hold_says_nothing(tables, opened, presented):
+    application = await tables.application()
+    for spelling in (f"{TOKEN}{'x' * 9}", f"{'x' * 9}{TOKEN}", f"{'y' * 9}{TOKEN}{'y' * 9}"):
+        await tables.token(spelling, application_id=application)
+    around = await opened(tables.dsn).surroundings(secret(presented), Unknown())
+    assert (around.near_misses, around.error) == ((), None)
+
+
+@pytest.mark.parametrize("presented", [TOKEN[:11], TOKEN[::-1], "%" * 43, "_" * 43, "", "Bearer "])
 async def test_what_is_not_near_is_no_near_miss(tables, opened, presented):
     await tables.token(TOKEN, application_id=await tables.application())
     around = await opened(tables.dsn).surroundings(secret(presented), Unknown())

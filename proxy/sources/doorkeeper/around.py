@@ -88,8 +88,11 @@ class Around:
             self._flags = (*self._flags, "digests_only", *spelling)
 
     async def _find(self, values: Mapping[str, tuple[near.Candidate, str]], prefix: str | None, presented: bytes) -> None:
-        for found in await self._database.near(list(values), prefix) if values else ():
-            miss = self._by_value(found, values) if found.value in values else self._by_ends(found, prefix, presented)
+        there = await self._database.near(list(values), prefix) if values else ()
+        alone = len({found.value for found in there if prefix is not None and prefix in found.value}) == 1
+        for found in there:
+            known = found.value in values
+            miss = self._by_value(found, values) if known else self._by_ends(found, prefix, presented, alone=alone)
             if miss is not None and miss not in self._near:
                 self._near.append(miss)
                 if miss.column == "token":
@@ -118,10 +121,10 @@ class Around:
                 column = "digest"
         return NearMiss(candidate.change, column, self._fingerprint(candidate.plain), found.row, found.tenant)
 
-    def _by_ends(self, found: Found, prefix: str | None, presented: bytes) -> NearMiss | None:
+    def _by_ends(self, found: Found, prefix: str | None, presented: bytes, *, alone: bool) -> NearMiss | None:
         if found.column == "digest":
             return NearMiss("none", "digest", self._fingerprint(presented), found.row, found.tenant)
-        change = near.relation(prefix, found.value) if prefix is not None else None
+        change = near.relation(prefix, found.value, alone=alone) if prefix is not None else None
         if change is None or _is_digest(found.value):
             return None
         return NearMiss(change, found.column, self._fingerprint(found.value.encode()), found.row, found.tenant)

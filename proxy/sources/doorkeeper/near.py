@@ -25,7 +25,8 @@ PIECES: Final = 4
 """Parts of what was presented that may be a token of their own: user and password, a JSON member, the token twice."""
 
 EDGE: Final = 8
-"""Characters that may be missing or too many at either end, whatever is left; otherwise half of the token has to be there."""
+"""Characters that may be missing or too many at either end, whatever is left; otherwise half of the token has to be there, or
+no other one hold the rest."""
 
 SHORTEST: Final = 12
 """Characters below which a rest is no token any more, but something that anything may begin with."""
@@ -178,8 +179,9 @@ def prefix(presented: bytes) -> str | None:
     return text if text is not None and SHORTEST <= len(text) <= LENGTH and text.isascii() else None
 
 
-def relation(presented: str, stored: str) -> str | None:
-    """Return in what way a stored token that was found by its ends or spelling was damaged, None when it is another one."""
+def relation(presented: str, stored: str, *, alone: bool = False) -> str | None:
+    """Return in what way a stored token that was found by its ends or spelling was damaged, None when it is another one.
+    `alone`: no other stored secret holds what was presented, so that any part of it will do."""
     if presented == stored:
         return None
     if presented.lower() == stored.lower():
@@ -188,7 +190,7 @@ def relation(presented: str, stored: str) -> str | None:
     if start < 0:
         return None
     little = max(start, len(stored) - len(presented) - start) <= EDGE
-    return "truncated" if little or len(presented) >= len(stored) // 2 else None
+    return "truncated" if little or alone or len(presented) >= len(stored) // 2 else None
 
 
 def _without_scheme(value: bytes) -> bytes | None:
