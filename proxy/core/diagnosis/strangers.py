@@ -11,7 +11,7 @@ from typing import Final
 from proxy.core.diagnosis.cause import Code, Confidence, Found, Rule
 from proxy.core.diagnosis.evidence import NeighbourRequest, OauthEvent
 from proxy.core.diagnosis.scene import Scene
-from proxy.core.diagnosis.superseded import replacement_at, revoked_at
+from proxy.core.diagnosis.superseded import ONE_EVENT, replacement_at, revoked_at
 from proxy.core.diagnosis.words import utc
 from proxy.core.token import Known
 
@@ -84,8 +84,11 @@ def _whole(end: float) -> bool:
 
 
 def revocations(scene: Scene) -> list[OauthEvent]:
-    """Calls of /oauth/revoke before the refusal that named this token, oldest first."""
+    """Granted calls of /oauth/revoke that named this token in the moment in which it ended, oldest first. Doorkeeper forbids
+    a stranger's call (403), and says 200 to one that changes nothing."""
+    end = revoked_at(scene)
     mine = [e for e in scene.evidence.oauth if e.presented and e.presented == scene.fingerprint and e.endpoint == "revoke"]
+    mine = [e for e in mine if e.status < 300 and end is not None and abs(end - scene.source_time(e.at)) <= ONE_EVENT]
     return sorted((e for e in mine if e.at <= scene.at), key=lambda e: (e.at, repr(e)))
 
 

@@ -58,6 +58,18 @@ CASES = {
         "Revoked by a call of /oauth/revoke by console.",
         "was revoked at 2026-05-17 05:40:00 UTC",
     ),
+    "a stranger's call that Doorkeeper forbade revoked nothing": (
+        refusal(REVOKED, surroundings=around(), oauth=(msgspec.structs.replace(REVOKE_CALL, status=403),)),
+        "token_revoked",
+        "Nothing here shows who revoked it",
+        "was revoked at 2026-05-17 05:40:00 UTC",
+    ),
+    "nor did one ten minutes before": (
+        refusal(REVOKED, surroundings=around(), oauth=(msgspec.structs.replace(REVOKE_CALL, at=AT - HOUR - 600),)),
+        "token_revoked",
+        "Nothing here shows who revoked it",
+        "was revoked at 2026-05-17 05:40:00 UTC",
+    ),
     "the tenant may only read": (
         refusal(ROW, "insufficient_scope", status=403, required_scopes=("scim",)),
         "scope_missing",
