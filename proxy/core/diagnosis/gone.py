@@ -24,6 +24,9 @@ TAKEN_OUT: Final = "Its entry is in the token file no more: see in the history o
 A_DAY: Final = 86_400.0
 """Seconds: people who write a date by hand write the day."""
 
+CUT: Final = 12
+"""Characters that a table of plain tokens is searched for (proxy/sources/doorkeeper/near.py): digests cannot be."""
+
 DEFAULT_LENGTH: Final = 43
 """Characters of a token by Doorkeeper's own generator (lib/doorkeeper/oauth/helpers/unique_token.rb)."""
 DIGESTS_ONLY: Final = "digests_only"
@@ -36,7 +39,7 @@ def unsearchable(scene: Scene) -> bool:
     """What was presented looks like a token that was cut or respelled, and the source holds digests only."""
     if DIGESTS_ONLY not in scene.flags or scene.near_misses:
         return False
-    return ONE_CASE in scene.flags or DEFAULT_LENGTH // 2 <= scene.credential_length < DEFAULT_LENGTH
+    return ONE_CASE in scene.flags or CUT <= scene.credential_length < DEFAULT_LENGTH
 
 
 def was_known(scene: Scene) -> bool:

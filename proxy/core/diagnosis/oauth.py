@@ -58,12 +58,13 @@ def examine_refresh_failed(scene: Scene) -> Found | None:
     if refused is None or not 400 <= refused.status < 500:
         return None
     mine = bool(refused.presented) and refused.presented == scene.fingerprint
+    stranger = _by_another_client(scene, refused)
     if not mine and _healed(scene, refused):
         return None
     error = refused.error or f"status {refused.status}"
     arrived = scene.evidence.absence.requests if silent and scene.evidence.absence else None
     return Found(
-        Confidence.CERTAIN if mine else Confidence.LIKELY,
+        Confidence.POSSIBLE if stranger else Confidence.CERTAIN if mine else Confidence.LIKELY,
         f"The client tried to refresh at {utc(refused.at)} and was refused ({error}).",
         evidence_for=(
             f"POST /oauth/token, grant_type refresh_token, at {utc(refused.at)}: {refused.status} {refused.error}.",
@@ -72,11 +73,20 @@ def examine_refresh_failed(scene: Scene) -> Found | None:
             *(("No request of the tenant arrived after it.",) if arrived == 0 else ()),
             *exchange_lines(scene),
         ),
+        evidence_against=(f"It came with another client id ({refused.client}) than this token was issued to.",)
+        if stranger
+        else (),
         missing=() if mine else ("which token's refresh token was presented",),
         words={"refused": utc(refused.at), "error": error},
         times={"refused_at": refused.at, "expired_at": expiry(scene)},
         findings=("exchange_refused",) if exchange_lines(scene) else (),
     )
+
+
+def _by_another_client(scene: Scene, refused: OauthEvent) -> bool:
+    """Somebody else may have asked, in vain, with what is not his; or the client was set up with another id."""
+    owners = {e.client for e in scene.evidence.oauth if e.created and e.created == scene.fingerprint} - {""}
+    return bool(owners and refused.client) and refused.client not in owners
 
 
 def _healed(scene: Scene, refused: OauthEvent) -> bool:

@@ -269,6 +269,13 @@ def test_both_are_told_what_holds(name):
     assert (code, True, True) == (cause.code, operator in cause.advice_operator, customer in cause.text_customer), cause
 
 
+@pytest.mark.parametrize("client,code", [("okta-id", "refresh_failed"), ("stranger-id", "token_expired")])
+def test_a_refresh_that_was_refused_to_another_client_is_not_this_ones(client, code):
+    born = msgspec.structs.replace(BORN, client="okta-id")
+    refused = msgspec.structs.replace(REFUSED_REFRESH, client=client)
+    assert code == diagnose(refusal(EXPIRED, "expired", around(), oauth=(born, refused))).cause.code
+
+
 def test_what_is_set_already_is_not_advised():
     refused = backend_refusal()
     assert refused.incident is not None

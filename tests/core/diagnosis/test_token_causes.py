@@ -349,6 +349,7 @@ UNKNOWN = {
     "let through, and the backend refused it too": observed(history(None, tenant="", last_bad=AT)),
     "of another length, and only digests to compare with": cut(64),
     "of the full length, and only digests to compare with": cut(43),
+    "too short for a part of a token": cut(11),
 }
 NOT_UNKNOWN = {
     "worked yesterday": refusal(Unknown(), "unknown", around(), past=history(AT - DAY)),
@@ -356,6 +357,7 @@ NOT_UNKNOWN = {
     "only a replica was asked": never_known(via="replica"),
     "there a second later": never_known(notes=(reread(ROW, 1),)),
     "as long as a token that lost its end, and only digests to compare with": cut(41),
+    "the first characters alone, and only digests to compare with": cut(12),
     "all of one case, and only digests to compare with": cut(43, "one_case"),
     "the backend serves it": observed(history(AT + 5, tenant="")),
     "let through, and the backend's answer is not known yet": observed(None),
