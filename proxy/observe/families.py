@@ -95,7 +95,13 @@ CACHE_EVENTS: Final = Family(
     "token_cache_events_total",
     Type.COUNTER,
     ("event",),
-    "The memory of readings: hit, miss, negative_hit, stale, evicted, invalidated.",
+    "The memory of readings: hit, miss, negative_hit, evicted, invalidated.",
+)
+TOKEN_REFRESH: Final = Family(
+    "token_refresh_seconds",
+    Type.GAUGE,
+    (),
+    "How long the last re-read of all tokens in use took: a revocation is seen within that and `fresh.refresh_every`.",
 )
 FLEET_CHANGES: Final = Family(
     "fleet_changes_total",
@@ -195,7 +201,7 @@ BUILD_INFO: Final = Family("build_info", Type.GAUGE, ("version", "python"), "Alw
 
 FAMILIES: Final = (
     REQUESTS, REQUEST_DURATION, DECISIONS, DENIALS, WOULD_DENY, VALIDATOR_DURATION, VALIDATOR_STATE,
-    BREAKER_STATE, BREAKER_OPENED, SOURCE_DISAGREEMENTS, CACHE_EVENTS,
+    BREAKER_STATE, BREAKER_OPENED, SOURCE_DISAGREEMENTS, CACHE_EVENTS, TOKEN_REFRESH,
     FLEET_CHANGES,
     UPSTREAM_DURATION, UPSTREAM_UNAUTHORIZED, INCIDENTS,
     MADE_ROOM, STORE_UP, STORE_DURATION, TENANT_LAST, TENANT_SILENT,

@@ -51,7 +51,7 @@ class FreshOptions(msgspec.Struct, frozen=True):
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """Figures for metrics. Counters since start; durations in seconds; `refresh_age` is None before the first round."""
+    """Figures for metrics. Counters since start; durations in seconds."""
 
     known: int
     negative: int
@@ -63,7 +63,6 @@ class Stats(msgspec.Struct, frozen=True):
     second_looks_rationed: int
     changes: int
     refresh_seconds: float
-    refresh_age: float | None
 
 
 class Fresh:
@@ -94,7 +93,6 @@ class Fresh:
         self._hits = self._misses = self._negative_hits = self._evictions = 0
         self._second_looks = self._rationed = self._changes = 0
         self._refresh_seconds = 0.0
-        self._refreshed: float | None = None
         self._away: set[str] = set()
         self._silent: dict[str, Reading] = {}
 
@@ -141,8 +139,7 @@ class Fresh:
         due = await self._in_use(started)
         for first in range(0, len(due), CHUNK):
             await self._refresh_chunk(due[first : first + CHUNK])
-        self._refreshed = self._monotonic()
-        self._refresh_seconds = self._refreshed - started
+        self._refresh_seconds = self._monotonic() - started
 
     async def take_over(self, other: Fresh) -> None:
         """Read what another one has in memory from this one's own source, so that nobody waits after a change of settings.
@@ -195,7 +192,6 @@ class Fresh:
             second_looks_rationed=self._rationed,
             changes=self._changes,
             refresh_seconds=self._refresh_seconds,
-            refresh_age=None if self._refreshed is None else self._monotonic() - self._refreshed,
         )
 
     def _held_negative(self, fingerprint: str) -> Held | None:

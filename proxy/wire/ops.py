@@ -67,6 +67,7 @@ def watch(metrics: Metrics, present: Present, evidence: Evidence, ticker: Ticker
         lambda: {("told",): float(bus.told), ("heard",): float(bus.heard), ("gap",): float(bus.gaps)},
     )
     metrics.watch("token_cache_events_total", lambda: _cache_events(present.side.fresh))
+    metrics.watch("token_refresh_seconds", lambda: present.side.fresh.stats().refresh_seconds)
     metrics.watch("token_expiry_timestamp_seconds", lambda: first_expiries(present.side.fresh.rows()))
     metrics.watch(
         "validator_breaker_state", lambda: {(n, str(b.state)): 1.0 for n, b in present.side.sources.breakers().items()}
