@@ -82,17 +82,17 @@ def classify(method: bytes, target: bytes, base_path: bytes = b"") -> Operation:
     return OTHER_READ if method in (b"GET", b"HEAD", b"OPTIONS") else OTHER_WRITE
 
 
-_PARAMETERS: Final = {
-    name: name.decode()
-    for name in (b"filter", b"attributes", b"excludedAttributes", b"sortBy", b"sortOrder", b"startIndex", b"count", b"cursor")
-}
+TOKEN_NAMES: Final = frozenset(("access_token", "bearer_token"))
+"""Parameters in which a token may stand (RFC 6750 section 2.3, Doorkeeper's request/methods)."""
+_SCIM_NAMES: Final = ("filter", "attributes", "excludedAttributes", "sortBy", "sortOrder", "startIndex", "count", "cursor")
+_PARAMETERS: Final = {name.encode(): name for name in (*_SCIM_NAMES, *TOKEN_NAMES)}
 
 
 def mask(target: bytes) -> str:
-    """Return the target as it may be written down: the path, and of the query only the names that SCIM defines.
+    """Return the target as it may be written down: the path, and of the query only the names that SCIM and bearer tokens have.
 
-    RFC 7644 section 7.5.2: filters carry personal data. A secret may stand anywhere in a query, so every other name and all
-    values become `*`. Bytes that are not printable ASCII are percent-encoded.
+    RFC 7644 section 7.5.2: filters carry personal data. A secret may stand anywhere in a query, so all values are left out and
+    every other name becomes `*`. Bytes that are not printable ASCII are percent-encoded.
     """
     path, mark, query = target.partition(b"?")
     text = printable(path)

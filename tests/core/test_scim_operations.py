@@ -47,7 +47,7 @@ TARGETS = [
     ("/Users", b"/Users"),
     ("/Users?*", b"/Users?"),
     ("/Users?filter&count", b'/Users?filter=userName%20eq%20"x"&count=1'),
-    ("/Users?*", b"/Users?access_token=SECRET"),
+    ("/Users?access_token&*", b"/Users?access_token=SECRET&SECRET=access_token"),
     ("/Users?*", b"/Users?SECRET"),
     ("/a%1B%0Ab", b"/a\x1b\nb"),
 ]

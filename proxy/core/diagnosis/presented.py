@@ -11,6 +11,7 @@ from proxy.core.diagnosis.gone import ONE_CASE, unsearchable, was_known
 from proxy.core.diagnosis.scene import Scene
 from proxy.core.diagnosis.told import why_not
 from proxy.core.diagnosis.words import listed, utc
+from proxy.core.scim import TOKEN_NAMES
 from proxy.core.token import NearMiss
 from proxy.core.verdict import Reason
 
@@ -200,7 +201,8 @@ def examine_header_missing(scene: Scene) -> Found | None:
     memory = scene.evidence.client
     own = memory is not None and not memory.shared
     before = memory.last_with_credential if memory and own else None
-    stripped = sorted({i.tenant for i in scene.others.incidents if i.reason == Reason.MISSING_CREDENTIAL})
+    named = _named_in_query(scene)
+    stripped = sorted({i.tenant for i in scene.others.incidents if i.reason == Reason.MISSING_CREDENTIAL and not named})
     many = len(stripped) >= 2 and scene.credential == "missing"
     since = memory.without_since if memory and own and memory.without_since is not None else scene.at
     doubts = _doubts(memory, scene.at)
@@ -211,13 +213,34 @@ def examine_header_missing(scene: Scene) -> Found | None:
     return Found(
         _strength(had_one=before is not None, many=many, doubtful=bool(doubts)),
         f"The request carries no credential; the client's requests have had none since {utc(since)}.",
-        evidence_for=("There was no Authorization header, or nothing in it.", *lines),
+        evidence_for=(
+            "There was no Authorization header, or nothing in it.",
+            *((f"The query has a parameter {named}; policy.allow_query_token is off.",) if named else ()),
+            *lines,
+        ),
         evidence_against=doubts,
         missing=() if lines else ("an earlier request of the same client with a credential",),
-        words={"since": utc(since), "before": utc(before)},
+        words={"since": utc(since), "before": utc(before), "parameter": named},
         times={"last_with_credential_at": before, "without_since": since},
         findings=("stripped_on_the_way",) if many else (),
+        instead=IN_THE_QUERY if named else None,
     )
+
+
+def _named_in_query(scene: Scene) -> str:
+    """The parameter of a token in the refused request's query, or nothing. Its value is not recorded."""
+    target = scene.incident.exchange.target if scene.incident is not None else ""
+    return next((name for name in target.partition("?")[2].split("&") if name in TOKEN_NAMES), "")
+
+
+IN_THE_QUERY: Final = Advice(
+    operator="The token came in the query ({parameter}=...), where none is accepted: there it ends up in everybody's logs (RFC "
+    "6750 section 5.3). Have {client} send it in the Authorization header, and replace it if those logs are not yours alone. "
+    "policy.allow_query_token accepts it all the same.",
+    customer="{client} sends the access token within the address ({parameter}=...), where we do not accept it. Please set it "
+    "up to send the token in the HTTP header Authorization. {steps}",
+)
+"""In place of the advice to look for who strips the header."""
 
 
 def _strength(*, had_one: bool, many: bool, doubtful: bool) -> Confidence:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from proxy.core.diagnosis import Evidence, diagnose
-from proxy.core.diagnosis.evidence import Absence, NeighbourRequest, Others
+from proxy.core.diagnosis.evidence import Absence, ClientMemory, NeighbourIncident, NeighbourRequest, Others
 from proxy.core.history import StateChange
 from proxy.core.incident import BackendAnswer, Kind
 from proxy.core.memory import OauthEvent
@@ -364,3 +364,28 @@ def test_whose_a_damaged_token_is_is_told_to_the_operator_alone():
     assert "of tenant globex" in cause.evidence_for[0]
     assert "whether acme, whose address was called, is globex" in cause.missing
     assert "globex" not in cause.text_customer
+
+
+@pytest.mark.parametrize(
+    "target, told",
+    [
+        ("/scim/v2/Users?filter&access_token", "(access_token=...)"),
+        ("/scim/v2/Users?bearer_token", "(bearer_token=...)"),
+        ("/scim/v2/Users?filter&*", ""),
+        ("/scim/v2/access_token", ""),
+    ],
+)
+def test_a_token_in_the_query_is_no_header_that_somebody_strips(target, told):
+    before = ClientMemory(AT - HOUR, AT - HOUR, AT - 60)
+    others = Others(incidents=tuple(NeighbourIncident(name, "missing_credential", AT - 5) for name in ("globex", "initech")))
+    evidence = refusal(None, "missing_credential", credential="missing", past=None, client=before, others=others)
+    assert evidence.incident is not None
+    asked = msgspec.structs.replace(evidence.incident.exchange, target=target)
+    incident = msgspec.structs.replace(evidence.incident, exchange=asked)
+    cause = diagnose(msgspec.structs.replace(evidence, incident=incident)).cause
+    assert cause.code == "header_missing"
+    for text in (cause.advice_operator, cause.text_customer):
+        assert told in text
+        assert ("in the query" in text or "within the address" in text) == bool(told)
+        assert ("gateway" in text or "strips" in text) != bool(told)
+    assert ("stripped_on_the_way" in cause.findings) != bool(told)
