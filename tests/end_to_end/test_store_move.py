@@ -111,17 +111,17 @@ async def test_a_successor_takes_the_new_store_without_a_lost_connection(deploy,
     predecessor = next(line for line in proxy.lines() if line["event"] == "started")
     assert proxy._process is not None
     proxy._process.send_signal(signal.SIGUSR2)
-    until(lambda: len([line for line in proxy.lines() if line["event"] == "started"]) == 2, 40)
-    successor = proxy.lines()
-    until(lambda: proxy._process is not None and proxy._process.poll() is not None, 40)
     try:
+        until(lambda: len([line for line in proxy.lines() if line["event"] == "started"]) == 2, 40)
+        until(lambda: proxy._process is not None and proxy._process.poll() is not None, 40)
         assert predecessor["listen"] in port
         new = await refused(proxy, 2, "new")
         status, found = await asyncio.to_thread(told, proxy, "--from", "embedded")
         assert (0, True) == (status, found["complete"]), found
         until(lambda: {*before, *new} <= listed(proxy))
     finally:
-        pid = next((line["pid"] for line in reversed(successor) if "pid" in line), None)
+        # the predecessor names its successor last of all
+        pid = next((line["pid"] for line in reversed(proxy.lines()) if "pid" in line), None)
         if pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
