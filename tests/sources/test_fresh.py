@@ -107,6 +107,14 @@ def fresh_with(source, tasks, clock, changes):
     return make
 
 
+async def use(fresh, source, count):
+    """So many tokens, t0 and on, are alive and in use."""
+    for number in range(count):
+        one = secret(f"t{number}")
+        source.rows[one.fingerprint] = Known(row=number, tenant="a", created_at=0.0)
+        await fresh.read(one)
+
+
 async def test_a_token_in_use_is_answered_from_memory(source, fresh_with):
     fresh, source.rows[T.fingerprint] = fresh_with(), ALIVE
     assert fresh.held(T.fingerprint) is None
@@ -148,10 +156,7 @@ async def test_a_round_reads_all_tokens_in_use_in_one_batch_and_tells_a_change(s
 async def test_a_large_memory_is_read_again_in_chunks(source, fresh_with, monkeypatch):
     monkeypatch.setattr("proxy.sources.fresh.CHUNK", 10)
     fresh = fresh_with()
-    for number in range(25):
-        one = secret(f"t{number}")
-        source.rows[one.fingerprint] = Known(row=number, tenant="a", created_at=0.0)
-        await fresh.read(one)
+    await use(fresh, source, 25)
     await fresh.refresh()
     assert [count for kind, count in source.calls if kind == "reread"] == [10, 10, 5]
 
@@ -159,10 +164,7 @@ async def test_a_large_memory_is_read_again_in_chunks(source, fresh_with, monkey
 async def test_requests_have_their_turn_while_a_round_begins_and_ends(source, fresh_with, monkeypatch):
     monkeypatch.setattr("proxy.sources.fresh.TURN", 10)
     fresh = fresh_with()
-    for number in range(200):
-        one = secret(f"t{number}")
-        source.rows[one.fingerprint] = Known(row=number, tenant="a", created_at=0.0)
-        await fresh.read(one)
+    await use(fresh, source, 200)
     source.gate.clear()
     round_ = asyncio.ensure_future(fresh.refresh())
     turns = [0, 0]
@@ -180,10 +182,7 @@ async def test_requests_have_their_turn_while_a_round_begins_and_ends(source, fr
 async def test_a_token_that_was_read_anew_or_put_out_while_a_round_begins_is_not_its_matter(source, fresh_with, monkeypatch):
     monkeypatch.setattr("proxy.sources.fresh.TURN", 1)
     fresh = fresh_with()
-    for number in range(4):
-        one = secret(f"t{number}")
-        source.rows[one.fingerprint] = Known(row=number, tenant="a", created_at=0.0)
-        await fresh.read(one)
+    await use(fresh, source, 4)
     round_ = asyncio.ensure_future(fresh.refresh())
     await asyncio.sleep(0)
     anew, gone = secret("t3"), secret("t2")
